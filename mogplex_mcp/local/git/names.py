@@ -1,0 +1,88 @@
+"""Names that callers give: branches and directories."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+from pathlib import Path, PurePosixPath
+
+from mogplex_mcp.local.git.command import GitError, run_git
+
+MAX_BRANCH_BYTES = 200
+MAX_ROOT_DIRECTORY = 1_000
+
+
+class InvalidBranch(ValueError):  # noqa: N818 - named for what it says, like its base
+    """A branch name that git would not take."""
+
+
+def check_branch_name(name: str) -> None:
+    """Refuse what cannot be a branch.
+
+    Raises:
+        InvalidBranch: not a name by ``git check-ref-format``, over 200 bytes, or starting with ``-``.
+    """
+    if not name or len(name.encode("utf-8", "surrogatepass")) > MAX_BRANCH_BYTES:
+        raise InvalidBranch(f"a branch name has 1 to {MAX_BRANCH_BYTES} bytes")
+    if name.startswith("-") or name in {"HEAD", "@"} or "\0" in name or not name.isprintable():
+        raise InvalidBranch("not a valid git branch name")
+    try:
+        run_git(Path("/"), "check-ref-format", f"refs/heads/{name}")
+    except GitError as error:
+        raise InvalidBranch("not a valid git branch name") from error
+
+
+def generated_branch(prompt: str, taken: set[str], today: date) -> str:
+    """``mogplex/run/<date>/<slug>``, the slug made of the prompt's first words, not in ``taken``."""
+    plain = unicodedata.normalize("NFKD", prompt[:1_000]).encode("ascii", "ignore").decode().lower()
+    slug = ""
+    for word in re.findall(r"[a-z0-9]+", plain)[:6]:
+        slug = f"{slug}-{word[:40]}".strip("-") if len(slug) + len(word) <= 40 else slug
+    day = today.isoformat()
+    # A branch named `mogplex` leaves no room for `mogplex/…`.
+    blocked = {"mogplex", "mogplex/run", f"mogplex/run/{day}"} & taken
+    stem = f"{'mogplex-run' if blocked else 'mogplex/run'}/{day}/{slug or 'run'}"
+    used = {name.casefold() for name in taken}
+    name, number = stem, 2
+    while name in used:
+        name, number = f"{stem}-{number}", number + 1
+    return name
+
+
+def check_root_directory(root_directory: str) -> PurePosixPath:
+    """The relative path that a ``rootDirectory`` means, by its text alone.
+
+    Raises:
+        ValueError: it is absolute, climbs (``..``), enters ``.git``, or is longer than 1,000 characters.
+    """
+    path = PurePosixPath(root_directory)
+    if len(root_directory) > MAX_ROOT_DIRECTORY or not (root_directory.isprintable()):
+        raise ValueError(f"must be a path of at most {MAX_ROOT_DIRECTORY} printable characters")
+    if path.is_absolute() or root_directory.startswith(("\\", "~")) or re.match(r"[A-Za-z]:[\\/]", root_directory):
+        raise ValueError("must be relative to the repository")
+    if ".." in re.split(r"[\\/]", root_directory):
+        raise ValueError("must not contain '..'")
+    if any(part.casefold() == ".git" for part in path.parts):
+        raise ValueError("must not lie in .git")
+    return path
+
+
+def resolve_root_directory(worktree: Path, root_directory: str | None) -> Path:
+    """The directory a run works in.
+
+    Raises:
+        ValueError: as `check_root_directory`; or it is missing, not a directory, or a link leads out of the worktree.
+    """
+    top = worktree.resolve(strict=True)
+    if not root_directory:
+        return top
+    try:
+        found = (top / check_root_directory(root_directory)).resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError("is not in the repository") from error
+    if not found.is_relative_to(top) or found.is_relative_to(top / ".git"):
+        raise ValueError("must not lead out of the repository")
+    if not found.is_dir():
+        raise ValueError("is not a directory")
+    return found

@@ -1,0 +1,1 @@
+"""One module for each coding agent that a run can use."""
