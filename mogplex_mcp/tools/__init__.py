@@ -1,1 +1,1 @@
-"""tools"""
+"""What MCP shows: one module per tool, listed in one registry."""

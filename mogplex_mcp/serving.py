@@ -1,0 +1,90 @@
+"""Listening: a bound socket with clear errors, and a uvicorn that stops when asked, once."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+GRACEFUL_SECONDS = 2
+"""Open streams end this long after Ctrl-C; uvicorn's default waits for them for ever."""
+KEEP_ALIVE_SECONDS = 30
+MAX_CONNECTIONS = 5_000
+BACKLOG = 2_048
+
+
+class ListenError(Exception):
+    """The address cannot be bound; the message says what to do."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen.
+
+    Args:
+        host: Name or address, IPv6 without brackets.
+        port: 0 takes a free one.
+
+    Raises:
+        ListenError: The port is taken, or the address is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+    except socket.gaierror:
+        raise ListenError(f"{host} is no address. Use --host 127.0.0.1.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(f"Port {port} on {host} is in use. Choose another one with --port.") from None
+        if error.errno == errno.EACCES:
+            raise ListenError(f"Port {port} needs more rights. Choose one above 1023 with --port.") from None
+        raise ListenError(f"Cannot listen on {host}: {error.strerror}. Use --host 127.0.0.1.") from None
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to the caller: its own handling ends the process before our clean-up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_app(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; a second signal does not wait for open streams.
+
+    Args:
+        app: The application, with its lifespan.
+        listening: A listening socket; closed at the end.
+    """
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Forwarded headers count only from configured proxies, and none can be configured here.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+    )
+    server = _Server(config)
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

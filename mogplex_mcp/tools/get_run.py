@@ -1,0 +1,36 @@
+"""``mogplex_get_run``: GET /runs/{runId} (Mogplex documentation, /web/api/runs)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.tools.bounds import fit_run
+from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
+
+
+class GetRunArguments(Arguments):
+    """Arguments of ``mogplex_get_run``."""
+
+    run_id: Identifier = Field(description="`runId` from mogplex_start_agent_run.")
+
+
+async def _get_run(api: MogplexApi, arguments: GetRunArguments) -> Json:
+    run = await api.get_run(arguments.run_id)
+    return {"run": fit_run(run.wire())}
+
+
+GET_RUN = Tool(
+    name="mogplex_get_run",
+    title="Get a Mogplex run",
+    description=(
+        "Read a run's state: status, branches, times and, when it failed, why. Use it when only the state matters; to "
+        "see what the agent is doing use mogplex_get_run_events, whose answer holds the same `run`. Status pending and "
+        "streaming mean that it goes on; success, failed and cancelled are final."
+    ),
+    scope="read",
+    hints=Hints(read_only=True, destructive=False, idempotent=True, open_world=True),
+    arguments=GetRunArguments,
+    result={"run": RUN_SCHEMA},
+    handle=_get_run,
+)

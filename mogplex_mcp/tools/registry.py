@@ -1,0 +1,61 @@
+"""The tools, and how one is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import mcp_types as types
+from pydantic import ValidationError
+
+from mogplex_mcp.api import MogplexApi, MogplexError
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, encode
+from mogplex_mcp.tools.cancel_run import CANCEL_RUN
+from mogplex_mcp.tools.errors import (
+    BadArgumentsError,
+    api_error_result,
+    bad_arguments_result,
+    bad_request_result,
+    error_result,
+)
+from mogplex_mcp.tools.get_run import GET_RUN
+from mogplex_mcp.tools.get_run_events import GET_RUN_EVENTS
+from mogplex_mcp.tools.list_repos import LIST_REPOS
+from mogplex_mcp.tools.list_sandboxes import LIST_SANDBOXES
+from mogplex_mcp.tools.start_agent_run import START_AGENT_RUN
+from mogplex_mcp.tools.tool import Tool
+
+TOOLS: Final[Mapping[str, Tool[Any]]] = MappingProxyType(
+    {tool.name: tool for tool in (LIST_REPOS, START_AGENT_RUN, GET_RUN_EVENTS, GET_RUN, CANCEL_RUN, LIST_SANDBOXES)}
+)
+"""Every tool by name, in the order in which they are listed."""
+
+
+async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, api: MogplexApi) -> types.CallToolResult:
+    """Call one tool; failures that a model can act on are results too.
+
+    Args:
+        tool: One of ``TOOLS``.
+        arguments: As the host sent them.
+        api: Mogplex as the caller.
+    """
+    try:
+        data = await tool.handle(api, tool.arguments.model_validate(arguments or {}, by_name=False))
+    except ValidationError as error:
+        return bad_arguments_result(error)
+    except BadArgumentsError as error:
+        return bad_request_result(error.fields)
+    except MogplexError as error:
+        return api_error_result(error)
+    text = encode(data)
+    if len(text) > MAX_RESULT_BYTES or len(text.encode("utf-8")) > MAX_RESULT_BYTES:
+        return error_result(
+            {
+                "code": "INVALID_RESPONSE",
+                "status": None,
+                "message": "Mogplex's answer is too large to show, even shortened.",
+                "suggestion": "Ask for less: a smaller limit or tail.",
+            }
+        )
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
