@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE_PACKAGES := tests/node_modules
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev serve test check format bench proof lock clean
+.PHONY: help setup dev node serve test check format bench proof snapshots lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +30,13 @@ setup: $(VENV)/.runtime ## Make .venv with what requirements.lock pins
 
 dev: $(VENV)/.dev
 
+$(NODE_PACKAGES)/.installed: tests/package.json tests/package-lock.json
+	@command -v npm >/dev/null || { echo "The slow proof runs Node programs: install Node with npm" >&2; exit 1; }
+	npm ci --prefix tests --ignore-scripts --loglevel=error
+	@touch $@
+
+node: $(NODE_PACKAGES)/.installed ## Install Node, the conformance suite and the clients that `make proof` runs
+
 serve: setup ## Run the server on http://127.0.0.1:8747/mcp
 	@exec $(BIN)/mogplex-mcp serve
 
@@ -47,8 +55,11 @@ format: dev ## Format and fix what can be fixed
 bench: dev ## Measure this server beside a bare proxy
 	$(BIN)/python -m bench
 
-proof: dev ## The slow proof: the conformance suite and soak
+proof: dev node ## The slow proof: the conformance suite, other people's clients, soak
 	$(BIN)/python -m pytest -m slow
+
+snapshots: dev ## Record the tools' wire schemas anew, for review
+	$(BIN)/python tests/tools/snapshots.py
 
 lock: dev ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
@@ -57,4 +68,4 @@ lock: dev ## Pin the dependencies anew (needs uv)
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-dev.lock
 
 clean: ## Remove what was built
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(NODE_PACKAGES) .mypy_cache .ruff_cache .pytest_cache

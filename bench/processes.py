@@ -22,10 +22,10 @@ START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 15.0
 """Seconds within which a process must end when it is asked to."""
 
-SERVER: Final = (str(Path(sys.executable).with_name("mogplex-mcp")), "serve", "--port", "0")
-"""The command as a user types it, but for the port; it is a Python script."""
+COMMAND: Final = (sys.executable, str(Path(sys.executable).with_name("mogplex-mcp")))
+"""This server's command: the installed script, run by the interpreter it is installed for."""
 
-_ADDRESS = re.compile(rb"http://127\.0\.0\.1:(\d+)/")
+_ADDRESS = re.compile(rb"on http://127\.0\.0\.1:(\d+)/")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def script(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
+def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these ``MOGPLEX_*`` variables and no others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MOGPLEX_")} | dict(variables)
+
+
 @contextmanager
 def running(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
     """Run the command until the block is left; then end it with SIGINT.
@@ -62,16 +67,15 @@ def running(command: Sequence[str], log: Path, environment: Mapping[str, str] | 
     Args:
         command: What to run.
         log: Where its output goes.
-        environment: ``MOGPLEX_*`` variables; it sees no others of these.
+        environment: Its ``MOGPLEX_*`` variables.
 
     Raises:
         RuntimeError: It ended, or printed no address in ``START_TIMEOUT`` seconds.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MOGPLEX_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**inherited, **(environment or {})},
+            env=clean_environment(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -103,7 +107,10 @@ def running_server(upstream: Running, directory: Path, *, python: Sequence[str] 
         "MOGPLEX_URL": f"http://127.0.0.1:{upstream.port}",
         "MOGPLEX_DEV": "1",
     }
-    with running([sys.executable, *python, *SERVER], directory / "server.log", environment) as server:
+    interpreter, command = COMMAND
+    with running(
+        [interpreter, *python, command, "serve", "--port", "0"], directory / "server.log", environment
+    ) as server:
         yield server
 
 

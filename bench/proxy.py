@@ -47,7 +47,7 @@ def create_app(upstream: str) -> Starlette:
 def main(upstream: str) -> None:
     """Serve on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        click.echo(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp")
+        click.echo(f"proxy on http://127.0.0.1:{listener.getsockname()[1]}/mcp")
         config = uvicorn.Config(
             create_app(upstream), loop="uvloop", http="httptools", access_log=False, log_level="warning"
         )

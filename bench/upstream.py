@@ -68,7 +68,7 @@ def _answer(head: bytes) -> bytes:
 async def serve() -> None:
     """Serve on a free port of 127.0.0.1 until cancelled."""
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
-    click.echo(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    click.echo(f"upstream on http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     await server.serve_forever()
 
 
