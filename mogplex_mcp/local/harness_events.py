@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 MAX_ERROR = 2_000
 MAX_MESSAGE = 10_000
@@ -57,20 +57,37 @@ class Reader(Protocol):
 
 
 def json_object(line: str) -> dict[str, object] | None:
-    """The object on a line, or None when the line is not one JSON object of bearable depth."""
+    """The object on a line, fit to be stored; None when the line is not one JSON object of bearable depth."""
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=_no_constant)
+        return _storable(value, MAX_DEPTH) if isinstance(value, dict) else None
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and _shallow(value, MAX_DEPTH) else None
 
 
-def _shallow(value: object, depth: int) -> bool:
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _storable(value: dict[str, object], depth: int) -> dict[str, object]:
+    """The same without what neither SQLite nor UTF-8 takes: NUL and half a surrogate pair."""
+    return {_text(key): _part(part, depth - 1) for key, part in value.items()}
+
+
+def _part(value: object, depth: int) -> object:
+    if depth < 0:
+        raise ValueError("nested too deep")
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, dict):
-        return depth > 0 and all(_shallow(part, depth - 1) for part in value.values())
-    if isinstance(value, list):
-        return depth > 0 and all(_shallow(part, depth - 1) for part in value)
-    return True
+        return _storable(value, depth)
+    return [_part(part, depth - 1) for part in value] if isinstance(value, list) else value
+
+
+def _text(value: str) -> str:
+    return (
+        value if value.isascii() and "\0" not in value else value.replace("\0", "").encode("utf-8", "replace").decode()
+    )
 
 
 def as_object(value: object) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import psutil
 
 _SAME_START = 2.0
 _GONE_TIMEOUT = 3.0
+_POLL = 0.01
 
 
 class ProcessId(NamedTuple):
@@ -87,9 +89,12 @@ def kill_orphan(pid: int, create_time: float) -> None:
     leader = _identify_pid(pid)
     if leader is not None and abs(leader.create_time - create_time) >= _SAME_START:
         return
-    below = descendants(pid)
-    kill_group(pid, [child, *below], signal.SIGKILL)
-    _wait_gone([child, *below])
+    processes = [child, *descendants(pid)]
+    until = time.monotonic() + _GONE_TIMEOUT
+    while time.monotonic() < until and (group_members(pid) or any(map(still_alive, processes))):
+        # Again and again, because a member may fork between the look and the signal.
+        kill_group(pid, processes, signal.SIGKILL)
+        time.sleep(_POLL)
 
 
 def _identify_pid(pid: int) -> ProcessId | None:
@@ -123,8 +128,6 @@ def _works_in(process: psutil.Process, top: Path) -> bool:
 
 
 def _wait_gone(processes: list[ProcessId]) -> None:
-    waited: list[psutil.Process] = []
-    for process in processes:
-        with suppress(psutil.Error):
-            waited.append(psutil.Process(process.pid))
-    psutil.wait_procs([p for p in waited if p.pid != os.getpid()], timeout=_GONE_TIMEOUT)
+    until = time.monotonic() + _GONE_TIMEOUT
+    while any(map(still_alive, processes)) and time.monotonic() < until:
+        time.sleep(_POLL)

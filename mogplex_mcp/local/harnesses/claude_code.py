@@ -74,6 +74,8 @@ class ClaudeCodeReader:
     def _assistant(self, said: dict[str, object]) -> list[HarnessEvent]:
         message = as_object(said.get("message"))
         failed = as_text(said.get("error"), 200) is not None
+        if not failed:
+            self._last_error = None
         events = []
         for block in map(as_object, as_list(message.get("content"))):
             match block.get("type"):

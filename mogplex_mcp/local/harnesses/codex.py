@@ -1,8 +1,8 @@
 """What ``codex exec --json`` prints (Codex CLI 0.169.0, its ``exec --json`` event stream), read into events.
 
 ``thread.started``, ``turn.started``, ``item.started|updated|completed`` with an ``item`` of some type, then
-``turn.completed`` with the usage or ``turn.failed`` with an error. A top-level ``error`` is no verdict: it is also what
-reconnecting looks like, without end where there is no network.
+``turn.completed`` with the usage or ``turn.failed`` with an error. A top-level ``error`` is the reason of a failed turn,
+or a reconnect: five numbered ones, then "waiting for network" again and again, without end where there is no network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CodexReader:
 
     def __init__(self) -> None:
         self._failure: str | None = None
-        self._last_error: str | None = None
+        self._noise: str | None = None
         self._payload: dict[str, object] = {}
         self._open: set[str] = set()
 
@@ -48,29 +48,36 @@ class CodexReader:
                 self._payload["threadId"] = as_text(said.get("thread_id"), 100)
                 return [HarnessEvent("stream_started", f"{self.name} started", payload=said)]
             case "turn.completed":
-                self._failure = self._last_error = None
+                self._failure = self._noise = None
                 self._payload["usage"] = as_object(said.get("usage"))
                 return [HarnessEvent("log", "turn.completed", payload=said)]
             case "turn.failed":
                 self._failure = as_text(as_object(said.get("error")).get("message"), MAX_ERROR) or "The turn failed."
                 return [HarnessEvent("log", self._failure, payload=said, stalled=True)]
             case "error":
-                self._last_error = as_text(said.get("message"), MAX_ERROR) or "error"
-                return [HarnessEvent("log", self._last_error, payload=said, stalled=True)]
+                told = as_text(said.get("message"), MAX_ERROR) or "error"
+                if told.startswith("Reconnecting"):
+                    self._noise = told
+                else:
+                    self._failure = told
+                return [HarnessEvent("log", told, payload=said, stalled=True)]
             case "item.started" | "item.updated" | "item.completed" as kind:
                 return self._item(kind, as_object(said.get("item")), said)
             case kind:
                 return [unknown(kind, said)]
 
     def _item(self, kind: str, item: dict[str, object], said: dict[str, object]) -> list[HarnessEvent]:
+        if item.get("type") != "error":
+            self._noise = None
         match item.get("type"):
             case str(tool) if tool in _CALLS:
                 return self._tool(kind, tool, item)
             case "agent_message" if kind == "item.completed":
                 return [HarnessEvent("assistant_message", as_text(item.get("text")), payload=item)]
             case "error":
-                self._last_error = as_text(item.get("message"), MAX_ERROR) or "error"
-                return [HarnessEvent("log", self._last_error, payload=item, stalled=True)]
+                # A warning, such as a fall back to another transport.
+                self._noise = as_text(item.get("message"), MAX_ERROR) or "error"
+                return [HarnessEvent("log", self._noise, payload=item, stalled=True)]
             case "reasoning":
                 return [HarnessEvent("log", as_text(item.get("text")), payload=item)]
             case other:
@@ -92,7 +99,7 @@ class CodexReader:
         return events
 
     def finish(self, exit_code: int, stderr_tail: str) -> Outcome:
-        error = self._failure or self._last_error
+        error = self._failure or self._noise
         if exit_code == 0 and error is None:
             return Outcome(True, None, self._payload)
         return Outcome(False, _plain(error or last_words(stderr_tail, exit_code, self.name)), self._payload)
