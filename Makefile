@@ -6,7 +6,7 @@ NODE_PACKAGES := tests/node_modules
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev node serve test check format bench proof snapshots lock clean
+.PHONY: help setup dev node serve test check format bench proof snapshots tables lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -57,6 +57,9 @@ bench: dev ## Measure this server beside a bare proxy
 
 proof: dev node ## The slow proof: the conformance suite, other people's clients, soak
 	$(BIN)/python -m pytest -m slow
+
+tables: dev ## Write the README's generated tables anew
+	$(BIN)/python tests/tables.py
 
 snapshots: dev ## Record the tools' wire schemas anew, for review
 	$(BIN)/python tests/tools/snapshots.py

@@ -6,8 +6,8 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,8 @@ from mogplex_mcp.settings import Settings
 
 if TYPE_CHECKING:
     import socket
+
+    import httpx2
 
     from mogplex_mcp.api import Upstream
 
@@ -68,7 +70,6 @@ def stdio(data_dir: Path | None) -> None:
 async def _serve(settings: Settings, command: str) -> None:
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415 - the heavy half, not needed for --help
     from mogplex_mcp.app import create_app  # noqa: PLC0415
-    from mogplex_mcp.local.embedded import embedded_transport  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
     from mogplex_mcp.serving import ListenError, listen, serve_app  # noqa: PLC0415
 
@@ -78,7 +79,9 @@ async def _serve(settings: Settings, command: str) -> None:
         raise click.ClickException(str(error)) from None
     configure_logging(settings)
     with listening:
-        async with open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True)) as upstream:
+        async with open_upstream(settings, embedded=lambda: _embedded(settings, may_own=True)) as upstream:
+            if upstream.route.kind == "embedded":
+                await asyncio.to_thread(_ensure_demo, settings)
             app = create_app(settings, upstream)
             click.echo(await asyncio.to_thread(_welcome, settings, upstream, listening, command))
             await serve_app(app, listening)
@@ -89,19 +92,74 @@ async def _stdio(settings: Settings) -> None:
 
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415
     from mogplex_mcp.auth.caller import Caller, act_as, fingerprint  # noqa: PLC0415
-    from mogplex_mcp.local.embedded import embedded_transport, session_token  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
 
     configure_logging(settings)
     async with AsyncExitStack() as stack:
-        opened = open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=False))
+        opened = open_upstream(settings, embedded=lambda: _embedded(settings, may_own=False))
         upstream = await stack.enter_async_context(opened)
-        credential = await stack.enter_async_context(session_token(settings, upstream.route.kind))
+        if upstream.route.kind == "embedded":
+            await asyncio.to_thread(_ensure_demo, settings)
+        credential = await stack.enter_async_context(_own_credential(settings, upstream))
         act_as(Caller(account=f"stdio-{fingerprint(credential)[:16]}", credential=credential))
         server = create_server(settings, upstream)
         read, write = await stack.enter_async_context(stdio_server())
         await server.run(read, write, server.create_initialization_options())
+
+
+@asynccontextmanager
+async def _own_credential(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
+    """What this process itself calls Mogplex with: MOGPLEX_API_KEY, else a token for as long as it runs."""
+    if settings.api_key is not None:
+        yield settings.api_key.get_secret_value()
+        return
+    if upstream.route.kind == "hosted":
+        raise click.ClickException(f"Set MOGPLEX_API_KEY to a Mogplex token; make one at {TOKEN_PAGE}.")
+    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
+    from mogplex_mcp.local.tokens import mint_session_token, revoke_token  # noqa: PLC0415
+
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        token, record = await asyncio.to_thread(mint_session_token, database, f"stdio {os.getpid()}")
+        try:
+            yield token
+        finally:
+            revoke_token(database, record.id)
+    finally:
+        database.close()
+
+
+def _ensure_demo(settings: Settings) -> None:
+    """Something to work on from the first minute: ``demo/hello``, unless there are or were repositories."""
+    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
+    from mogplex_mcp.local.repos import ensure_demo  # noqa: PLC0415
+
+    database = open_database(settings)
+    try:
+        ensure_demo(database, settings.data_dir)
+    finally:
+        database.close()
+
+
+def _first_token(settings: Settings) -> str | None:
+    """A token for the person's first host, or None when the data directory has had one."""
+    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
+    from mogplex_mcp.local.tokens import create_token, list_tokens  # noqa: PLC0415
+
+    database = open_database(settings)
+    try:
+        if any(not token.is_session for token in list_tokens(database)):
+            return None
+        return create_token(database, "first host")[0]
+    finally:
+        database.close()
+
+
+def _embedded(settings: Settings, *, may_own: bool) -> AbstractAsyncContextManager[httpx2.AsyncBaseTransport]:
+    from mogplex_mcp.local.embedded import embedded_transport  # noqa: PLC0415 - only when it is the way taken
+
+    return embedded_transport(settings, may_own=may_own)
 
 
 def _welcome(settings: Settings, upstream: Upstream, listening: socket.socket, command: str) -> str:
@@ -112,9 +170,7 @@ def _welcome(settings: Settings, upstream: Upstream, listening: socket.socket, c
     if upstream.route.kind != "embedded":
         lines += ["Connect Claude Code with a Mogplex token (make one at " + TOKEN_PAGE + "):"]
         return "\n".join([*lines, f'  {add} "Authorization: Bearer mog_..."', ""])
-    from mogplex_mcp.local.embedded import first_token  # noqa: PLC0415 - only the embedded Mogplex has tokens here
-
-    token = first_token(settings)
+    token = _first_token(settings)
     if token is None:
         return "\n".join(
             [*lines, "Connect another agent host with a token of its own:", f"  {command} local tokens create", ""]

@@ -32,7 +32,7 @@ class RequestLogMiddleware:
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
             await send(message)
 
         started = time.perf_counter()

@@ -54,6 +54,25 @@ class _Server(uvicorn.Server):
         yield
 
 
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """The HTTP server for an application with a lifespan; ``should_exit`` stops it, signals do not."""
+    return _Server(
+        uvicorn.Config(
+            app,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Forwarded headers count only from configured proxies, and none can be configured here.
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            limit_concurrency=MAX_CONNECTIONS,
+        )
+    )
+
+
 async def serve_app(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; a second signal does not wait for open streams.
 
@@ -61,20 +80,7 @@ async def serve_app(app: ASGIApp, listening: socket.socket) -> None:
         app: The application, with its lifespan.
         listening: A listening socket; closed at the end.
     """
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Forwarded headers count only from configured proxies, and none can be configured here.
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
-    )
-    server = _Server(config)
+    server = make_server(app)
 
     def stop() -> None:
         server.force_exit = server.should_exit

@@ -1,7 +1,7 @@
 """Every environment variable this program reads, once.
 
 A field named ``mcp_port`` is the variable ``MOGPLEX_MCP_PORT``. Command-line options override the variable of the same
-meaning. The table in the README is generated from this module by ``python -m mogplex_mcp.settings``.
+meaning. The table in the README is generated from this module by ``make tables``.
 """
 
 from __future__ import annotations
@@ -154,7 +154,3 @@ def configuration_table() -> str:
         default = "" if field.default in (None, ()) else f"`{field.default}`"
         rows.append(f"| `MOGPLEX_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(configuration_table())  # noqa: T201 - this is the command's answer

@@ -59,3 +59,10 @@ async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, api: M
             }
         )
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
+
+
+def tools_table() -> str:
+    """The README's table of tools, in Markdown."""
+    rows = ["| tool | what it does | scope |", "| --- | --- | --- |"]
+    rows += [f"| `{tool.name}` | {tool.description.split('. ')[0]}. | `{tool.scope}` |" for tool in TOOLS.values()]
+    return "\n".join(rows)

@@ -52,12 +52,12 @@ START_AGENT_RUN = Tool(
     name="mogplex_start_agent_run",
     title="Start a Mogplex agent run",
     description=(
-        "Start a coding agent (Codex or Claude Code) on a repository, in a sandbox of its own. Pass `createBranch: "
-        "true` unless told otherwise: without `createBranch` or `workingBranch` the agent commits to the base branch. "
-        "Get `repoId` from mogplex_list_repos. The answer comes at once with `runId` and `branch.working`; the work "
-        "goes on for minutes. Next: read mogplex_get_run_events, passing the last `nextEventId` as `sinceEventId`, "
-        "until `run.status` is success, failed or cancelled; then tell the person the branch. Every call starts "
-        "a new run (limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call to check on a run. If the error carries "
+        "Start a coding agent (Codex or Claude Code) on a repository, in its own sandbox. Pass `createBranch: true` "
+        "unless told otherwise: without `createBranch` or `workingBranch` the agent commits to the base branch. Get "
+        "`repoId` from mogplex_list_repos. It answers at once with `runId` and `branch.working`; the work goes on "
+        "for minutes. Next: read mogplex_get_run_events, passing the last `nextEventId` as `sinceEventId`, until "
+        "`run.status` is success, failed or cancelled; then tell the person the branch. Every call starts a new run "
+        "(limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call to check on a run. If the error carries "
         "an `idempotencyKey`, call again with the same arguments and that key: it never starts a second run."
     ),
     scope="write",
