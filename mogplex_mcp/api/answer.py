@@ -21,6 +21,7 @@ MAX_REQUEST_ID = 128
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-vercel-id", "x-correlation-id", "cf-ray", "x-amzn-trace-id")
 _TOKEN = re.compile(r"mog_[A-Za-z0-9_-]{8,}")
+_HUGE_NUMBER = re.compile(rb"[0-9][eE]\+?[0-9]{3,}[\s,}\]]|[0-9]{309}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -49,7 +50,9 @@ async def read_body(response: httpx2.Response) -> bytes:
         raise httpx2.DecodingError("more than one content coding")
     chunks: list[bytes] = []
     size = 0
-    async with aclosing(response.aiter_raw() if coding is None else response.aiter_bytes()) as stream:
+    # A transport in this process may give the body at once, with nothing left to stream.
+    as_it_comes = coding is None and not response.is_stream_consumed
+    async with aclosing(response.aiter_raw() if as_it_comes else response.aiter_bytes()) as stream:
         async for chunk in stream:
             size += len(chunk)
             if max(size, response.num_bytes_downloaded) > MAX_BYTES:
@@ -64,12 +67,16 @@ def parse(body: bytes) -> object:
     Half of a surrogate pair, which JavaScript leaves when it cuts a text inside an emoji, becomes U+FFFD.
 
     Raises:
-        ValueError: It is not JSON, or nested too deeply.
+        ValueError: It is not JSON, is nested too deeply, or holds a number past all bounds.
     """
     try:
-        return from_json(body, allow_inf_nan=False)
+        value: object = from_json(body, allow_inf_nan=False)
     except ValueError:
         return _parse_broken_text(body)
+    if _HUGE_NUMBER.search(body):
+        # Such a number becomes infinity, which is no JSON for whoever gets it next.
+        json.dumps(value, allow_nan=False)
+    return value
 
 
 def _parse_broken_text(body: bytes) -> object:

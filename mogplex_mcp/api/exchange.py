@@ -7,6 +7,8 @@ with it the token, and must not hang on to ours as their context.
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -143,8 +145,9 @@ class Exchange:
 
     def _redirected(self, url: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
         """Where to go instead: the same origin only, and with the same method only."""
+        location = response.headers.get("location", "")
         try:
-            target = url.join(response.headers.get("location", ""))
+            target = url.join(location) if location else httpx2.URL()
         except (httpx2.InvalidURL, ValueError):
             target = httpx2.URL()
         status = response.status_code
@@ -196,9 +199,10 @@ def _reason(error: BaseException) -> str:
         cause = pending.pop(0) if pending else None
         if cause is None:
             continue
-        if isinstance(cause, OSError) and cause.strerror:
+        if isinstance(cause, (ssl.SSLError, socket.gaierror)) and cause.strerror:
             return cause.strerror
         if isinstance(cause, OSError) and cause.errno:
+            # By number: asyncio puts other words in the place of the system's.
             return os.strerror(cause.errno)
         if isinstance(cause, BaseExceptionGroup):
             pending.extend(cause.exceptions)
