@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -78,8 +78,11 @@ def open_database(settings: Settings) -> Database:
     """
     make_private_directory(settings.data_dir)
     path = settings.data_dir / "local.db"
-    # SQLite gives its -wal and -shm files the mode of the database file.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # SQLite gives its -wal and -shm files the mode of the database file. One that exists must not be opened here:
+    # closing any descriptor of it drops this process's POSIX locks, and then another process that closes its database
+    # deletes the log under us ("How To Corrupt An SQLite Database File", section 2.2).
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     engine = _engine(path)
     try:
         if _revision(engine) != SCHEMA:
