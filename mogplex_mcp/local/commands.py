@@ -33,9 +33,16 @@ def _data_dir(command: F) -> F:
 
 
 def _settings(data_dir: Path | None) -> Settings:
+    from pydantic import ValidationError
+
     from mogplex_mcp.settings import Settings
 
-    return Settings() if data_dir is None else Settings(mcp_data_dir=data_dir)
+    try:
+        return Settings() if data_dir is None else Settings(mcp_data_dir=data_dir)
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        problems = [f"MOGPLEX_{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in details]
+        raise click.ClickException("\n".join(problems)) from None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 IDLE_EXIT = 600.0
 """Seconds without a run and without a request after which a background daemon ends by itself."""
+BACKGROUND = ("daemon", "--background")
 _IDLE_CHECKS = 60
 _LOCK_PATIENCE = 2.0
 _LOCK_POLL = 0.02
@@ -141,7 +142,7 @@ def start_in_background(settings: Settings) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             # -P: nothing that lies in the working directory is imported.
-            (*(sys.executable, "-P", "-m", "mogplex_mcp.local", "daemon"), "--background", "--data-dir", settings.data_dir),
+            [sys.executable, "-P", "-m", "mogplex_mcp.local", *BACKGROUND, "--data-dir", str(settings.data_dir)],
             cwd=settings.data_dir,
             env=_environment(settings),
             stdin=subprocess.DEVNULL,

@@ -13,8 +13,11 @@ import httpx2
 import structlog
 
 from mogplex_mcp.local.daemon import log_tail, start_in_background
+from mogplex_mcp.local.database import open_database
+from mogplex_mcp.local.git import GitError
 from mogplex_mcp.local.listener import answers
 from mogplex_mcp.local.owner import open_owner, socket_of
+from mogplex_mcp.local.repos import RepoError, ensure_demo
 from mogplex_mcp.local.runner_lock import RunnerLock
 from mogplex_mcp.settings import Settings
 
@@ -35,8 +38,9 @@ async def embedded_transport(settings: Settings, *, may_own: bool) -> AsyncItera
 
     Args:
         settings: the data directory and the limits.
-        may_own: take the lock and execute runs here when nobody else does (``serve``). Otherwise a daemon is started
-            in the background, so that closing this process ends no run (``stdio``, the CLI).
+        may_own: take the lock and execute runs here when nobody else does, and make ``demo/hello`` when there is no
+            repository (``serve``). Otherwise a daemon is started in the background, so that closing this process ends
+            no run (``stdio``, the CLI).
 
     Raises:
         httpx2.ConnectError: no owner answers within 15 s; the message says why. A later request decides anew.
@@ -45,10 +49,24 @@ async def embedded_transport(settings: Settings, *, may_own: bool) -> AsyncItera
     transport = EmbeddedTransport(settings, may_own=may_own)
     try:
         await transport.connect()
+        if may_own:
+            await anyio.to_thread.run_sync(_make_demo, settings)
         yield transport
     finally:
         with anyio.CancelScope(shield=True):
             await transport.close()
+
+
+def _make_demo(settings: Settings) -> None:
+    db = open_database(settings)
+    try:
+        if (repo := ensure_demo(db, settings.data_dir)) is not None:
+            log.info("demo_made", full_name=repo.full_name, path=str(repo.path))
+    except (RepoError, GitError, OSError) as error:
+        # Without git, say: the server can still say so when a repository is added.
+        log.warning("demo_not_made", reason=str(error))
+    finally:
+        db.close()
 
 
 class EmbeddedTransport(httpx2.AsyncBaseTransport):
