@@ -171,6 +171,8 @@ class MogplexApi:
             may_have_started = True
         if start_key is not None and may_have_started:
             error.leave_start_open(start_key)
+        # Raised here, outside every ``except``: the HTTP library's exceptions hold the request, and with it the token,
+        # and must not hang on to ours as its context.
         raise error
 
     def _exchange(self, method: str, path: str, body: bytes, start_key: str | None) -> Exchange:

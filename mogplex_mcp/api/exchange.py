@@ -1,8 +1,4 @@
-"""One attempt at one request: sent, redirected within its origin, its answer read; every way this can fail.
-
-Failures are raised outside the ``except`` blocks that notice them: the HTTP library's exceptions hold the request, and
-with it the token, and must not hang on to ours as their context.
-"""
+"""One attempt at one request: sent, redirected within its origin, its answer read; every way this can fail."""
 
 from __future__ import annotations
 
@@ -79,8 +75,7 @@ class Exchange:
         try:
             return await self.upstream.transport.handle_async_request(request)
         except (httpx2.HTTPError, OSError) as error:
-            failure = self._unanswered(error)
-        raise failure
+            raise self._unanswered(error) from None
 
     def _unanswered(self, error: Exception) -> FailedAttempt:
         """What it means that no answer came."""

@@ -6,9 +6,10 @@ fields, statuses and event types included, and passes on as data. ``wire()`` giv
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.alias_generators import to_camel
 
 TERMINAL_STATUSES = frozenset({"success", "failed", "cancelled"})
@@ -18,11 +19,22 @@ TERMINAL_STATUSES = frozenset({"success", "failed", "cancelled"})
 class Record(BaseModel):
     """Something that Mogplex sent. Fields typed ``object`` are its data, of whatever type."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+
+    # Kept rather than dumped anew: an unknown field may have the name that a known one has in Python.
+    _wire: dict[str, Any] = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        record = validate(data)
+        if isinstance(data, dict):
+            record._wire = data
+        return record
 
     def wire(self) -> dict[str, Any]:
         """The JSON object as Mogplex sent it: nothing left out, nothing invented."""
-        return self.model_dump(by_alias=True, exclude_unset=True)
+        return dict(self._wire)
 
 
 class CamelRecord(Record):
@@ -112,7 +124,8 @@ class McpServer(Record):
     config: object = Field(None, repr=False)
 
 
-class CancelResult(BaseModel):
+@dataclass(frozen=True)
+class CancelResult:
     """The answer to a cancellation, in one shape whichever way Mogplex words it.
 
     Attributes:
@@ -120,8 +133,6 @@ class CancelResult(BaseModel):
         status: ``cancellation_requested`` or ``already_terminal``, the documentation's words.
         already_terminal: The run had ended before; nothing was cancelled.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     run: Run
     status: str
