@@ -10,7 +10,7 @@ import ipaddress
 import shlex
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -63,8 +63,34 @@ class Settings(BaseSettings):
     mcp_call_timeout: float = Field(
         25.0, gt=0, le=600, description="Seconds within which a tool call ends, retries included."
     )
+    mcp_trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose forwarded headers count, comma-separated."
+    )
     mcp_log_format: str = Field("auto", pattern="^(auto|json|console)$", description="`auto`, `json` or `console`.")
     mcp_log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
+
+    # Signing in
+    mcp_signin: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Ways to sign in, comma-separated: `local`, `mogplex`, `pat`. Unset: `local` for the embedded "
+        "Mogplex (`pat` where that is refused), `mogplex,pat` for hosted.",
+    )
+    mcp_pat_auth: Literal["allow", "deny"] = Field(
+        "allow", description="Whether a Mogplex token (`mog_…`) is accepted as bearer."
+    )
+    mcp_cimd: Literal["on", "off"] = Field("on", description="Whether clients may identify by a metadata document.")
+    mcp_clients_file: Path | None = Field(
+        None, description="JSON file of clients known beforehand, and of further redirect URIs of others."
+    )
+    mcp_database_url: SecretStr | None = Field(
+        None,
+        description="Database of sign-ins and grants (`postgresql+psycopg://…`); unset, SQLite in the data directory.",
+    )
+    mcp_secret_key: SecretStr | None = Field(
+        None,
+        description="Keys that encrypt stored credentials, comma-separated, the first one encrypts; unset, `secret.key` "
+        "in the data directory.",
+    )
 
     # The embedded Mogplex
     local_harness: str | None = Field(
@@ -88,12 +114,12 @@ class Settings(BaseSettings):
     local_run_starts_per_hour: int = Field(30, ge=0, description="Run starts per hour; 0 is no limit.")
     local_run_starts_per_day: int = Field(150, ge=0, description="Run starts per day; 0 is no limit.")
 
-    @field_validator("home", "mcp_data_dir", "daemon_socket")
+    @field_validator("home", "mcp_data_dir", "daemon_socket", "mcp_clients_file")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("mcp_allowed_origins", mode="before")
+    @field_validator("mcp_allowed_origins", "mcp_trusted_proxies", "mcp_signin", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
