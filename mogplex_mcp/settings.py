@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     mcp_secret_key: SecretStr | None = Field(
         None,
-        description="Keys that encrypt stored credentials, comma-separated, the first one encrypts; unset, `secret.key` "
+        description="Keys that encrypt stored credentials, comma-separated, the first encrypts; unset, `secret.key` "
         "in the data directory.",
     )
 
