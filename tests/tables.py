@@ -1,6 +1,5 @@
 """Writes the README's generated tables anew: ``make tables``."""
 
-import re
 from pathlib import Path
 
 from mogplex_mcp.settings import configuration_table
@@ -11,6 +10,6 @@ README = Path(__file__).parent.parent / "README.md"
 if __name__ == "__main__":
     text = README.read_text()
     for name, table in (("configuration", configuration_table()), ("tools", tools_table())):
-        marks = re.compile(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
-        text = marks.sub(lambda mark, table=table: f"{mark[1]}{table}\n{mark[2]}", text)
+        begin, end = text.index(f"<!-- {name}: begin -->\n"), text.index(f"<!-- {name}: end -->")
+        text = f"{text[:begin]}<!-- {name}: begin -->\n{table}\n{text[end:]}"
     README.write_text(text)

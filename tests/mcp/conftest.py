@@ -51,7 +51,7 @@ class Host:
         answer: Json = (await self.post(body, **headers)).json()
         return answer
 
-    async def tool(self, name: str, **arguments: object) -> Json:
+    async def tool(self, name: str, /, **arguments: object) -> Json:
         """Call a tool; the tool result."""
         result: Json = (await self.rpc("tools/call", {"name": name, "arguments": arguments}))["result"]
         return result
