@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from mogplex_mcp.api import MogplexApi, MogplexError, StartRun
-from tests.api.conftest import TOKEN
+from tests.api.conftest import TOKEN, open_hosted
 from tests.api.scripted_upstream import (
     REPO,
     RUN,
@@ -25,6 +25,7 @@ from tests.api.scripted_upstream import (
     json_answer,
     ok,
     raw,
+    redirect,
 )
 
 JSON = {"content-type": "application/json"}
@@ -126,6 +127,21 @@ async def test_a_failure_that_is_not_the_envelope_is_an_http_error_with_its_stat
     assert words in caught.message
     assert "Secret" not in str(caught)
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [http(200, BIG, JSON), flood(b" " * 65536), gzip_bomb(), cut(502), redirect("https://elsewhere.example/")],
+)
+async def test_an_answer_that_is_not_read_to_its_end_frees_its_connection(
+    upstream: ScriptedUpstream, answer: Answer
+) -> None:
+    async with open_hosted(upstream.url, api_max_connections=1, api_read_timeout=5) as way:
+        api = MogplexApi(way, TOKEN)
+        upstream.answers(answer)
+        await failure(api)
+        upstream.answers(ok({"repos": []}))
+        assert await api.list_repos() == []
 
 
 async def test_an_answer_just_under_the_limit_is_read(api: MogplexApi, upstream: ScriptedUpstream) -> None:
