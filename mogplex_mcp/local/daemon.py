@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def start_in_background(settings: Settings) -> subprocess.Popen[bytes]:
         log_file.replace(log_file.with_suffix(".log.1"))
     out = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             # -P: nothing that lies in the working directory is imported.
             [sys.executable, "-P", "-m", "mogplex_mcp.local", *BACKGROUND, "--data-dir", str(settings.data_dir)],
             cwd=settings.data_dir,
@@ -152,6 +153,9 @@ def start_in_background(settings: Settings) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(out)
+    # It may end long before this process does, and must not stay as a zombie.
+    threading.Thread(target=process.wait, name="daemon-reaper", daemon=True).start()
+    return process
 
 
 def log_of(data_dir: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mogplex_mcp.local.database import Database, open_database
-from tests.local.hosting import Host, hosting, settings_for
+from tests.local.hosting import Host, daemons_of, hosting, settings_for
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,9 @@ def data_dir() -> Iterator[Path]:
     """Short enough for a Unix socket, wherever pytest keeps its own directories."""
     path = Path(tempfile.mkdtemp(prefix="mogplex-")).resolve()
     yield path
+    for daemon in daemons_of(path):
+        daemon.kill()
+        daemon.wait(10)
     shutil.rmtree(path)
 
 

@@ -71,6 +71,16 @@ def alive(pid: int) -> bool:
     return False
 
 
+def daemons_of(data_dir: Path) -> list[psutil.Process]:
+    """The daemons that were started on a data directory."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "mogplex_mcp.local" in (line := process.cmdline()) and str(data_dir) in line:
+                found.append(process)
+    return found
+
+
 async def eventually(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
     """Waits until a condition holds."""
     until = time.monotonic() + seconds
@@ -144,6 +154,10 @@ class Host(Caller):
     settings: Settings
     db: Database
     transport: EmbeddedTransport
+
+    def owns(self) -> bool:
+        """Whether runs are executed in this process."""
+        return self.transport.owns
 
 
 def caller(transport: httpx2.AsyncBaseTransport, token: str, repo: Repo) -> Caller:
