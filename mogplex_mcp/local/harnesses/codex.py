@@ -2,7 +2,8 @@
 
 ``thread.started``, ``turn.started``, ``item.started|updated|completed`` with an ``item`` of some type, then
 ``turn.completed`` with the usage or ``turn.failed`` with an error. A top-level ``error`` is the reason of a failed
-turn, or a reconnect: five numbered ones, then "waiting for network" again and again, without end where there is no network.
+turn, or a reconnect: five numbered ones, then "waiting for network" again and again, without end where there is no
+network.
 """
 
 from __future__ import annotations
