@@ -91,7 +91,7 @@ async def _stdio(settings: Settings) -> None:
     from mcp.server.stdio import stdio_server  # noqa: PLC0415 - the heavy half, not needed for --help
 
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415
-    from mogplex_mcp.auth.caller import Caller, act_as, fingerprint  # noqa: PLC0415
+    from mogplex_mcp.auth.caller import Caller, GivenToken, act_as, fingerprint  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ async def _stdio(settings: Settings) -> None:
         if upstream.route.kind == "embedded":
             await asyncio.to_thread(_ensure_demo, settings)
         credential = await stack.enter_async_context(_own_credential(settings, upstream))
-        act_as(Caller(account=f"stdio-{fingerprint(credential)[:16]}", credential=credential))
+        act_as(Caller(f"stdio-{fingerprint(credential)[:16]}", GivenToken(credential)))
         server = create_server(settings, upstream)
         read, write = await stack.enter_async_context(stdio_server())
         await server.run(read, write, server.create_initialization_options())

@@ -7,16 +7,20 @@ from typing import Any
 import mcp_types as types
 from mcp.server import Server
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from mogplex_mcp import __version__
-from mogplex_mcp.api import MogplexApi, Upstream
+from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
 from mogplex_mcp.auth.caller import Caller, current_caller
+from mogplex_mcp.auth.rpc_errors import FORBIDDEN
+from mogplex_mcp.auth.scopes import needed_scopes
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.tools.errors import api_error_result
 from mogplex_mcp.tools.prompts import PROMPTS, PromptArgumentError, UnknownPromptError, get_prompt
-from mogplex_mcp.tools.registry import TOOLS, call_tool
+from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
 from mogplex_mcp.tools.resources import list_resources, read_resource
+from mogplex_mcp.tools.tool import Json, Tool
 
 INSTRUCTIONS = (
     "Mogplex runs coding agents (Codex, Claude Code) on the team's repositories, each in a sandbox of its own. "
@@ -53,12 +57,24 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
         tool = TOOLS.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}. tools/list has the names.")
-        caller = current_caller()
-        api = MogplexApi(upstream, caller.credential, deadline_seconds=settings.mcp_call_timeout)
-        result = await call_tool(tool, params.arguments, api)
-        if result.is_error:
-            _note_failure(ctx, caller, result.structured_content["error"]["code"])
+        result = await _call_as(current_caller(), tool, params.arguments)
+        if result.is_error and ctx.request is not None:
+            # For the request's log line.
+            ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
         return result
+
+    async def _call_as(caller: Caller, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
+        try:
+            for _ in range(2):
+                token = await caller.credential.token()
+                api = MogplexApi(upstream, token, deadline_seconds=settings.mcp_call_timeout)
+                result = await call_tool(tool, arguments, api)
+                refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
+                if not refused or not await caller.credential.refused(token):
+                    break
+            return result
+        except MogplexError as error:
+            return api_error_result(error)
 
     async def on_list_prompts(_: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         _refuse_cursor(params)
@@ -88,8 +104,18 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
             raise _unknown_resource(ctx, str(params.uri))
         return result
 
+    async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Scopes once more, at dispatch: what the bearer layer saw is what is executed, or it is not executed."""
+        name = (ctx.params or {}).get("name")
+        needed = needed_scopes(ctx.method, name if isinstance(name, str) else None, TOOL_SCOPES)
+        if needed is None and server.get_request_handler(ctx.method) is not None:
+            raise MCPError(FORBIDDEN, f"{ctx.method} states no scopes and is refused.")
+        if missing := current_caller().missing(needed or ()):
+            raise MCPError(FORBIDDEN, f"This needs {' '.join(missing)}, which the person has not granted.")
+        return await call_next(ctx)
+
     hint = CacheHint(ttl_ms=CATALOGUE_TTL_MS, scope="private")
-    return Server(
+    server: Server[dict[str, Any]] = Server(
         "mogplex",
         version=__version__,
         title="Mogplex",
@@ -113,14 +139,8 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
         on_list_resource_templates=on_list_resource_templates,
         on_read_resource=on_read_resource,
     )
-
-
-def _note_failure(ctx: Context, caller: Caller, code: str) -> None:
-    """Put a failed call's code into the request's log line; a refused credential is checked anew next time."""
-    if ctx.request is not None:
-        ctx.request.scope["tool_error"] = code
-    if code == "UNAUTHORIZED":
-        caller.refused()
+    server.middleware.append(check_scopes)
+    return server
 
 
 def _refuse_cursor(params: types.PaginatedRequestParams | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -16,32 +17,70 @@ def fingerprint(credential: str) -> str:
     return hashlib.sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _forget_nothing() -> None:
-    """What a caller without a remembered check does when Mogplex refuses its credential."""
+class Credential(Protocol):
+    """What Mogplex is called with for an account."""
+
+    async def token(self) -> str:
+        """The token to call Mogplex with now.
+
+        Raises:
+            MogplexError: UNAUTHORIZED: there is none any more; the person has to sign in again.
+        """
+
+    async def refused(self, token: str) -> bool:
+        """Note that Mogplex refused this token; True when another one is worth a try."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """One request's account and upstream credential.
+    """Who makes one request.
 
     Attributes:
         account: Stable identifier of the account, safe to log.
-        credential: What Mogplex is called with; never logged.
-        refused: Called when Mogplex answers 401, so that the next request is checked anew.
+        credential: What Mogplex is called with.
+        scopes: What the caller may do here; None for a Mogplex token, whose own scopes Mogplex enforces.
     """
 
     account: str
-    credential: str = field(repr=False)
-    refused: Callable[[], None] = field(default=_forget_nothing, repr=False, compare=False)
+    credential: Credential = field(repr=False)
+    scopes: frozenset[str] | None = None
+
+    def missing(self, needed: Iterable[str]) -> tuple[str, ...]:
+        """Those of the needed scopes that this caller does not have."""
+        return () if self.scopes is None else tuple(scope for scope in needed if scope not in self.scopes)
+
+
+@dataclass(frozen=True)
+class GivenToken:
+    """A Mogplex token that the caller, or the environment, gave us: there is no other to try."""
+
+    value: str = field(repr=False)
+    forget: Callable[[], None] | None = field(default=None, repr=False)
+
+    async def token(self) -> str:
+        """The token as given."""
+        return self.value
+
+    async def refused(self, token: str) -> bool:  # noqa: ARG002 - there is only one
+        """Have the next request checked anew."""
+        if self.forget is not None:
+            self.forget()
+        return False
 
 
 class CallerUser(AuthenticatedUser):
     """A caller in the form the SDK compares sessions by: client, issuer and subject."""
 
-    def __init__(self, caller: Caller, *, client_id: str, issuer: str, scopes: list[str]) -> None:
+    def __init__(self, caller: Caller, *, client_id: str, issuer: str) -> None:
         super().__init__(
             # The SDK needs a token field; the credential stays in the caller, out of reach of any dump of this model.
-            AccessToken(token="", client_id=client_id, scopes=scopes, subject=caller.account, claims={"iss": issuer})
+            AccessToken(
+                token="",
+                client_id=client_id,
+                scopes=sorted(caller.scopes or ()),
+                subject=caller.account,
+                claims={"iss": issuer},
+            )
         )
         self.caller = caller
 
@@ -60,4 +99,4 @@ def current_caller() -> Caller:
 
 def act_as(caller: Caller) -> None:
     """Make ``caller`` the caller of everything this task and its children do: standard input has one caller."""
-    auth_context_var.set(CallerUser(caller, client_id="stdio", issuer="local", scopes=[]))
+    auth_context_var.set(CallerUser(caller, client_id="stdio", issuer="local"))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
-from mogplex_mcp.auth.caller import Caller, CallerUser, fingerprint
+from mogplex_mcp.auth.caller import Caller, CallerUser, GivenToken, fingerprint
 
 VALID_SECONDS = 60.0
 REFUSED_SECONDS = 10.0
@@ -96,8 +96,8 @@ class TokenChecks:
                 return None
             if error.code != "FORBIDDEN":
                 raise
-        caller = Caller(account=f"pat-{key[:16]}", credential=token, refused=lambda: self.forget(key))
-        user = CallerUser(caller, client_id="pat", issuer="mogplex", scopes=[])
+        caller = Caller(account=f"pat-{key[:16]}", credential=GivenToken(token, lambda: self.forget(key)))
+        user = CallerUser(caller, client_id="pat", issuer="mogplex")
         self._remember(key, _Verdict(user, self._clock() + VALID_SECONDS))
         return user
 

@@ -6,6 +6,7 @@ something served needs it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -67,3 +68,16 @@ def known_scopes(asked: str | None) -> tuple[str, ...]:
     words = set((asked or "").split())
     wanted = words.union(*(expansion for word, expansion in _SHORTHANDS.items() if word in words))
     return tuple(scope for scope in SERVED if scope in wanted) or SERVED
+
+
+def needed_scopes(method: str, name: str | None, tool_scopes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """What a call needs besides a valid token; None when nothing states it.
+
+    Args:
+        method: The JSON-RPC method.
+        name: The tool of a ``tools/call``.
+        tool_scopes: What each tool states. An unknown tool needs nothing: calling it is an error anyway.
+    """
+    if method == "tools/call":
+        return tool_scopes.get(name or "", ())
+    return METHOD_SCOPES.get(method)

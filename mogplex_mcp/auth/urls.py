@@ -89,8 +89,7 @@ class PublicUrls:
     def same_resource(self, value: str, connection: HTTPConnection) -> bool:
         """Whether a resource indicator (RFC 8707) names this endpoint.
 
-        The case of scheme and host, a default port and one trailing slash are forgiven; on loopback, the name too. The
-        bare base URL is taken as the endpoint as well: some hosts send the origin.
+        The case of scheme and host, a default port and one trailing slash are forgiven; on loopback, the name too.
         """
         try:
             given, ours = urlsplit(value), urlsplit(self.resource(connection))
@@ -99,7 +98,7 @@ class PublicUrls:
             return False
         if given.query or given.fragment or "#" in value or "?" in value or given.username is not None:
             return False
-        return given.path.rstrip("/") in {"", ENDPOINT} and self._audience(given) == self._audience(ours)
+        return given.path.removesuffix("/") == ENDPOINT and self._audience(given) == self._audience(ours)
 
     def _audience(self, parts: SplitResult) -> tuple[str, str, int | None]:
         name = (parts.hostname or "").lower()

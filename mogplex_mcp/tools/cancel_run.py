@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.auth.scopes import AGENTS_RUN
 from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
 
@@ -28,7 +29,7 @@ CANCEL_RUN = Tool(
         "branch, the rest of the work is not done. Repeating it is harmless, and a run that has ended stays as it is "
         "(`alreadyTerminal: true`). The agent stops within seconds: mogplex_get_run then shows status cancelled."
     ),
-    scope="write",
+    scope=AGENTS_RUN,
     hints=Hints(read_only=False, destructive=True, idempotent=True, open_world=True),
     arguments=CancelRunArguments,
     result={"run": RUN_SCHEMA, "status": {"type": "string"}, "alreadyTerminal": {"type": "boolean"}},

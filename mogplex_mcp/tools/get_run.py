@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
 
@@ -28,7 +29,7 @@ GET_RUN = Tool(
         "see what the agent is doing use mogplex_get_run_events, whose answer holds the same `run`. Status pending and "
         "streaming mean that it goes on; success, failed and cancelled are final."
     ),
-    scope="read",
+    scope=TOOLS_READ,
     hints=Hints(read_only=True, destructive=False, idempotent=True, open_world=True),
     arguments=GetRunArguments,
     result={"run": RUN_SCHEMA},

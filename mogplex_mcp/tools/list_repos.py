@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, take_within
 from mogplex_mcp.tools.tool import Absent, Arguments, Hints, Json, Tool, nullable
 
@@ -38,7 +39,7 @@ LIST_REPOS = Tool(
         "`repoId` that mogplex_start_agent_run and mogplex_list_sandboxes take. Narrow a long list with `query`. An "
         "empty list means that no repository is connected yet."
     ),
-    scope="read",
+    scope=TOOLS_READ,
     hints=Hints(read_only=True, destructive=False, idempotent=True, open_world=True),
     arguments=ListReposArguments,
     result={

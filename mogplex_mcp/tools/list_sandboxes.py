@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, take_within
 from mogplex_mcp.tools.tool import Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
@@ -44,7 +45,7 @@ LIST_SANDBOXES = Tool(
         "status and preview address. Use it to see what is running in a repository or to find a preview. To see what "
         "an agent did, use mogplex_get_run_events instead."
     ),
-    scope="read",
+    scope=TOOLS_READ,
     hints=Hints(read_only=True, destructive=False, idempotent=True, open_world=True),
     arguments=ListSandboxesArguments,
     result={

@@ -31,6 +31,11 @@ TOOLS: Final[Mapping[str, Tool[Any]]] = MappingProxyType(
 )
 """Every tool by name, in the order in which they are listed."""
 
+TOOL_SCOPES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {name: (tool.scope,) for name, tool in TOOLS.items()}
+)
+"""What each tool's call needs."""
+
 
 async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, api: MogplexApi) -> types.CallToolResult:
     """Call one tool; failures that a model can act on are results too.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mogplex_mcp.api import MogplexApi, StartRun
+from mogplex_mcp.auth.scopes import AGENTS_RUN
 from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool
 
@@ -60,7 +61,7 @@ START_AGENT_RUN = Tool(
         "(limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call to check on a run. If the error carries "
         "an `idempotencyKey`, call again with the same arguments and that key: it never starts a second run."
     ),
-    scope="write",
+    scope=AGENTS_RUN,
     hints=Hints(read_only=False, destructive=True, idempotent=False, open_world=True),
     arguments=StartAgentRunArguments,
     result={"run": {**RUN_SCHEMA, "properties": {**RUN_SCHEMA["properties"], "replayed": {"type": "boolean"}}}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import mcp_types as types
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, SkipJsonSc
 from mogplex_mcp.api import MogplexApi
 
 Json = dict[str, Any]
-Scope = Literal["read", "write"]
 
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 Absent = SkipJsonSchema[None]
@@ -48,7 +47,7 @@ class Tool(Generic[A]):
         name: The name in the Mogplex documentation.
         title: For people.
         description: For the model: when to use it and what comes next; under 2,000 characters.
-        scope: The Mogplex scope that it needs.
+        scope: The scope that a call needs (``auth/scopes.py``).
         hints: The four annotations.
         arguments: Model of the arguments; its schema is the input schema.
         result: Properties of the structured result; the first is present in every success.
@@ -58,7 +57,7 @@ class Tool(Generic[A]):
     name: str
     title: str
     description: str
-    scope: Scope
+    scope: str
     hints: Hints
     arguments: type[A]
     result: dict[str, Json]

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mogplex_mcp.api import MogplexError, Upstream, open_upstream
-from mogplex_mcp.auth.caller import Caller, fingerprint
+from mogplex_mcp.auth.caller import Caller, GivenToken, fingerprint
 from mogplex_mcp.auth.pat import REFUSALS_PER_ADDRESS, TokenChecks, TooManyRefusalsError
 from mogplex_mcp.local.database import open_database
 from mogplex_mcp.local.tokens import list_tokens, revoke_token
@@ -160,7 +160,7 @@ async def test_memory_is_bounded(mogplex: Mogplex, upstream: Upstream, monkeypat
 
 
 def test_a_caller_shows_no_credential() -> None:
-    assert "mog_secret" not in repr(Caller("pat-1", "mog_secret"))
+    assert "mog_secret" not in repr(Caller("pat-1", GivenToken("mog_secret")))
     assert "mog_secret" not in fingerprint("mog_secret")
 
 
