@@ -12,6 +12,17 @@ from mogplex_mcp.local.run_request import StartRunBody
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """What git says about a request; ``start`` is the commit that the run will begin at."""
+
+    base: str
+    branches: frozenset[str]
+    checked_out: dict[str, Path]
+    start: str
+    working_exists: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BranchPlan:
     """``working`` is made from ``base`` when the run starts, unless it is there; ``note`` says what nobody chose."""
 
@@ -21,46 +32,57 @@ class BranchPlan:
     note: str | None = None
 
 
-def plan_branches(repository: git.Repository, request: StartRunBody, held: set[str], today: date) -> BranchPlan:
-    """Decides where a run's commits go.
+def survey(repository: git.Repository, request: StartRunBody) -> Grounds:
+    """Asks git what the decision needs.
+
+    Raises:
+        ApiError: BAD_REQUEST; the base branch is not there.
+        GitError: git fails.
+    """
+    base = request.base_branch or repository.default_branch
+    existing = git.branches(repository)
+    start = None if base is None else git.start_point(repository, base)
+    if base is None or start is None:
+        raise _no_base(request, base, existing)
+    working = None if request.working_branch is None else git.start_point(repository, request.working_branch)
+    return Grounds(base, frozenset(existing), git.checked_out(repository), working or start, working is not None)
+
+
+def plan_branches(grounds: Grounds, request: StartRunBody, held: set[str], today: date) -> BranchPlan:
+    """Decides where a run's commits go. Call it in the transaction that records the run, where ``held`` stays true.
 
     Args:
-        repository: the repository.
+        grounds: what git says.
         request: what the caller asked for.
         held: working branches of unfinished runs in this repository.
         today: goes into a generated name.
 
     Raises:
-        ApiError: BAD_REQUEST that names the field, or CONFLICT when a branch that was named is in use.
+        ApiError: CONFLICT when a branch that was named is in use; BAD_REQUEST when it is not there.
     """
-    base = request.base_branch or repository.default_branch
-    existing = git.branches(repository)
-    if base is None or git.start_point(repository, base) is None:
-        raise _no_base(request, base, existing)
-    in_use = git.checked_out(repository)
-    if request.create_branch and request.working_branch is None:
-        return BranchPlan(base, git.generated_branch(request.prompt, existing | held, today), create=True)
-    if request.working_branch is None:
-        if base not in in_use and base not in held:
+    base, working = grounds.base, request.working_branch
+    if working is None:
+        free = base not in grounds.checked_out and base not in held
+        if free and not request.create_branch:
             return BranchPlan(base, base, create=False)
-        working = git.generated_branch(request.prompt, existing | held, today)
-        note = f"{base} is {_where(base, in_use)}, so this run works on the new branch {working}."
-        return BranchPlan(base, working, create=True, note=note)
-    working = request.working_branch
-    if working in in_use or working in held:
+        generated = git.generated_branch(request.prompt, set(grounds.branches) | held, today)
+        note = f"{base} is {_where(base, grounds)}, so this run works on the new branch {generated}."
+        return BranchPlan(base, generated, create=True, note=None if request.create_branch else note)
+    if working in grounds.checked_out or working in held:
         advice = "leave workingBranch out" if request.create_branch else "call again with createBranch: true"
         if not request.create_branch:
             advice += " and without this workingBranch"
-        raise ApiError("CONFLICT", f"workingBranch: {working} is {_where(working, in_use)}; {advice}.")
-    if not request.create_branch and git.start_point(repository, working) is None:
+        raise ApiError("CONFLICT", f"workingBranch: {working} is {_where(working, grounds)}; {advice}.")
+    if not request.create_branch and not grounds.working_exists:
         raise bad_request(
             "workingBranch", f"there is no branch {working}; call again with createBranch: true to make it"
         )
     return BranchPlan(base, working, create=bool(request.create_branch))
 
 
-def _where(branch: str, in_use: dict[str, Path]) -> str:
-    return f"checked out in {in_use[branch]}" if branch in in_use else "the working branch of another unfinished run"
+def _where(branch: str, grounds: Grounds) -> str:
+    path = grounds.checked_out.get(branch)
+    return "the working branch of another unfinished run" if path is None else f"checked out in {path}"
 
 
 def _no_base(request: StartRunBody, base: str | None, existing: set[str]) -> ApiError:

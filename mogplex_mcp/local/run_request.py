@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Annotated, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mogplex_mcp.local import git
@@ -21,14 +21,24 @@ _MAX_HINT = 200
 _MAX_PATH = 1_000
 
 
-def _not_blank(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
+def _not_blank(value: str) -> str:
+    if not value.strip():
         raise ValueError("must not be empty")
     return value
 
 
-Hint = Annotated[str | None, Field(None, max_length=_MAX_HINT)]
-Branch = Annotated[str | None, Field(None, max_length=_MAX_HINT)]
+def _whole(value: str) -> str:
+    """JSON can write half of a surrogate pair, which no file and no database takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid Unicode") from error
+    return value
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+Required = Annotated[Text, AfterValidator(_not_blank)]
+Hint = Annotated[Text | None, Field(None, max_length=_MAX_HINT)]
 
 
 class StartRunBody(BaseModel):
@@ -36,13 +46,13 @@ class StartRunBody(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, strict=True, frozen=True, extra="ignore")
 
-    repo_id: Annotated[str, BeforeValidator(_not_blank), Field(max_length=_MAX_HINT)]
-    prompt: Annotated[str, BeforeValidator(_not_blank), Field(max_length=MAX_PROMPT)]
+    repo_id: Annotated[Required, Field(max_length=_MAX_HINT)]
+    prompt: Annotated[Required, Field(max_length=MAX_PROMPT)]
     harness: Hint
-    base_branch: Branch
-    working_branch: Branch
+    base_branch: Hint
+    working_branch: Hint
     create_branch: StrictBool | None = None
-    root_directory: Annotated[str | None, Field(None, max_length=_MAX_PATH)]
+    root_directory: Annotated[Text | None, Field(None, max_length=_MAX_PATH)]
     conversation_id: Hint
     workspace_session_id: Hint
     mode: Hint
@@ -95,7 +105,6 @@ def parse_body(body: dict[str, object]) -> StartRunBody:
         problem = {
             "missing": "is required",
             "string_type": "must be a string",
-            "string_unicode": "must be valid Unicode",
             "bool_type": "must be true or false",
         }.get(first["type"])
         if problem is None and first["type"] == "string_too_long":

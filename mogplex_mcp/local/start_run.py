@@ -5,19 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from mogplex_mcp.local import git, limits, repos, runs
-from mogplex_mcp.local.branches import BranchPlan, plan_branches
+from mogplex_mcp.local.branches import Grounds, plan_branches, survey
 from mogplex_mcp.local.database import Database
 from mogplex_mcp.local.errors import ApiError, bad_request
 from mogplex_mcp.local.git.tree import has_directory
-from mogplex_mcp.local.harness import pick_harness
+from mogplex_mcp.local.harness import Harness, pick_harness
 from mogplex_mcp.local.run_request import StartRunBody, canonical_hash, parse_body
 from mogplex_mcp.local.runs import NewRun, Run
 from mogplex_mcp.settings import Settings
-
-_BRANCH_ATTEMPTS = 5
 
 
 def start_run(db: Database, settings: Settings, *, key: str, body: dict[str, object], now: int) -> tuple[Run, bool]:
@@ -43,24 +40,35 @@ def start_run(db: Database, settings: Settings, *, key: str, body: dict[str, obj
         if known := _replay(connection, key, body_sha256):
             return known, True
     request = parse_body(body)
-    for attempt in range(1, _BRANCH_ATTEMPTS + 1):
-        new = _prepare(db, settings, request, key=key, body_sha256=body_sha256, now=now)
-        try:
-            with db.write() as connection:
-                # Somebody may have been faster with the same key, or may have removed the repository.
-                if known := _replay(connection, key, body_sha256):
-                    return known, True
-                _repo(connection, new.repo_id)
-                if wait := limits.run_start_wait(connection, settings, now):
-                    raise ApiError(
-                        "RATE_LIMITED", f"Rate limit exceeded: {wait[0]}. Retry after {wait[1]}s.", retry_after=wait[1]
-                    )
-                return runs.record(connection, new, now), False
-        except IntegrityError:
-            # Another run took the branch between the look and the insert; look again.
-            if attempt == _BRANCH_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    grounds, harness = _examine(db, settings, request)
+    with db.write() as connection:
+        # Somebody may have been faster with the same key, or may have removed the repository.
+        if known := _replay(connection, key, body_sha256):
+            return known, True
+        repo = _repo(connection, request.repo_id)
+        held = {run.working_branch for run in runs.active(connection, repo.id)}
+        plan = plan_branches(grounds, request, held, datetime.fromtimestamp(now / 1000, UTC).date())
+        if wait := limits.run_start_wait(connection, settings, now):
+            budget, seconds = wait
+            raise ApiError(
+                "RATE_LIMITED", f"Rate limit exceeded: {budget}. Retry after {seconds}s.", retry_after=seconds
+            )
+        new = NewRun(
+            repo_id=repo.id,
+            idempotency_key=key,
+            body_sha256=body_sha256,
+            harness=harness.name,
+            prompt=request.prompt,
+            base_branch=plan.base,
+            working_branch=plan.working,
+            create_branch=plan.create,
+            branch_note=plan.note,
+            root_directory=request.root_directory or repo.root_directory,
+            conversation_id=request.conversation_id,
+            workspace_session_id=request.workspace_session_id,
+            mode=request.mode,
+        )
+        return runs.record(connection, new, now), False
 
 
 def _replay(connection: Connection, key: str, body_sha256: str) -> Run | None:
@@ -73,16 +81,14 @@ def _replay(connection: Connection, key: str, body_sha256: str) -> Run | None:
     return known
 
 
-def _prepare(
-    db: Database, settings: Settings, request: StartRunBody, *, key: str, body_sha256: str, now: int
-) -> NewRun:
+def _examine(db: Database, settings: Settings, request: StartRunBody) -> tuple[Grounds, Harness]:
+    """What takes long and needs no lock: git and the harness."""
     with db.read() as connection:
         repo = _repo(connection, request.repo_id)
-        held = {run.working_branch for run in runs.active(connection, repo.id)}
     try:
         repository = git.open_repository(repo.path)
-        plan = plan_branches(repository, request, held, datetime.fromtimestamp(now / 1000, UTC).date())
-        _check_root_directory(repository, plan, request.root_directory or repo.root_directory)
+        grounds = survey(repository, request)
+        _check_root_directory(repository, grounds, request.root_directory or repo.root_directory)
     except git.GitError as error:
         raise ApiError("CONFLICT", f"The repository {repo.full_name} cannot be used: {error}") from error
     try:
@@ -92,21 +98,7 @@ def _prepare(
     if repository.default_branch != repo.default_branch:
         with db.write() as connection:
             repos.note_default_branch(connection, repo, repository.default_branch)
-    return NewRun(
-        repo_id=repo.id,
-        idempotency_key=key,
-        body_sha256=body_sha256,
-        harness=harness.name,
-        prompt=request.prompt,
-        base_branch=plan.base,
-        working_branch=plan.working,
-        create_branch=plan.create,
-        branch_note=plan.note,
-        root_directory=request.root_directory or repo.root_directory,
-        conversation_id=request.conversation_id,
-        workspace_session_id=request.workspace_session_id,
-        mode=request.mode,
-    )
+    return grounds, harness
 
 
 def _repo(connection: Connection, repo_id: str) -> repos.Repo:
@@ -116,10 +108,7 @@ def _repo(connection: Connection, repo_id: str) -> repos.Repo:
     return repo
 
 
-def _check_root_directory(repository: git.Repository, plan: BranchPlan, root_directory: str | None) -> None:
-    """Looks into the commit the run will start from; nothing is checked out yet."""
-    if not root_directory:
-        return
-    start = git.start_point(repository, plan.working) or git.start_point(repository, plan.base)
-    if start is None or not has_directory(repository, start, git.check_root_directory(root_directory)):
-        raise bad_request("rootDirectory", f"{plan.base} has no directory of this name inside the repository")
+def _check_root_directory(repository: git.Repository, grounds: Grounds, root_directory: str | None) -> None:
+    """Looks into the commit that the run will start from; nothing is checked out yet."""
+    if root_directory and not has_directory(repository, grounds.start, git.check_root_directory(root_directory)):
+        raise bad_request("rootDirectory", "the branch has no directory of this name inside the repository")

@@ -148,11 +148,17 @@ class Caller:
 
 
 @dataclass
-class Host(Caller):
-    """The same with what stands behind it."""
+class Answering(Caller):
+    """The same with the database behind it."""
+
+    db: Database
+
+
+@dataclass
+class Host(Answering):
+    """The same with what executes runs."""
 
     settings: Settings
-    db: Database
     transport: EmbeddedTransport
 
     def owns(self) -> bool:
@@ -160,9 +166,13 @@ class Host(Caller):
         return self.transport.owns
 
 
-def caller(transport: httpx2.AsyncBaseTransport, token: str, repo: Repo) -> Caller:
+def client_for(transport: httpx2.AsyncBaseTransport, token: str) -> httpx2.AsyncClient:
     headers = {"authorization": f"Bearer {token}"}
-    return Caller(httpx2.AsyncClient(transport=transport, base_url="http://mogplex", headers=headers, timeout=30), repo)
+    return httpx2.AsyncClient(transport=transport, base_url="http://mogplex", headers=headers, timeout=30)
+
+
+def caller(transport: httpx2.AsyncBaseTransport, token: str, repo: Repo) -> Caller:
+    return Caller(client_for(transport, token), repo)
 
 
 @asynccontextmanager
@@ -178,7 +188,7 @@ async def hosting(data_dir: Path, *, may_own: bool = True, **changes: Any) -> As
             assert isinstance(transport, EmbeddedTransport)
             user = caller(transport, token, repo)
             async with user.client:
-                yield Host(user.client, repo, settings, db, transport)
+                yield Host(user.client, repo, db, settings, transport)
     finally:
         db.close()
 
