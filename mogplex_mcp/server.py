@@ -64,17 +64,17 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
         return result
 
     async def _call_as(caller: Caller, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
-        try:
-            for _ in range(2):
+        for _ in range(2):
+            try:
                 token = await caller.credential.token()
-                api = MogplexApi(upstream, token, deadline_seconds=settings.mcp_call_timeout)
-                result = await call_tool(tool, arguments, api)
-                refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
-                if not refused or not await caller.credential.refused(token):
-                    break
-            return result
-        except MogplexError as error:
-            return api_error_result(error)
+            except MogplexError as error:
+                return api_error_result(error)
+            api = MogplexApi(upstream, token, deadline_seconds=settings.mcp_call_timeout)
+            result = await call_tool(tool, arguments, api)
+            refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
+            if not refused or not await caller.credential.refused(token):
+                break
+        return result
 
     async def on_list_prompts(_: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         _refuse_cursor(params)

@@ -1,0 +1,196 @@
+"""The installed command in processes of its own: what a person types and what a host starts."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from bench.processes import COMMAND, clean_environment, running
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mm-") as name:
+        yield Path(name)
+        _end_daemons(Path(name))
+
+
+def _end_daemons(home: Path) -> None:
+    """Background daemons outlive those who started them; this one's data directory goes."""
+    daemons = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(home / "mcp") in (process.info["cmdline"] or []) and "daemon" in process.info["cmdline"]
+    ]
+    for daemon in daemons:
+        daemon.send_signal(signal.SIGTERM)
+    psutil.wait_procs(daemons, timeout=10)
+
+
+def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=clean_environment({"MOGPLEX_HOME": str(home), **variables}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_first_start_shows_a_line_to_paste_and_the_second_says_how_to_make_another(home: Path) -> None:
+    log = home / "out.txt"
+    environment = {"MOGPLEX_HOME": str(home)}
+    with running([*COMMAND, "serve", "--port", "0"], log, environment) as server:
+        text = log.read_text()
+        line = re.search(
+            r"claude mcp add --transport http mogplex (\S+) --header \"Authorization: Bearer (mog_\w+)\"", text
+        )
+        assert line is not None
+        assert line[1] == f"http://127.0.0.1:{server.port}/mcp"
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "mogplex_list_repos"}}
+        answer = httpx2.post(line[1], json=body, headers={"Authorization": f"Bearer {line[2]}"})
+        assert answer.json()["result"]["structuredContent"]["repos"][0]["full_name"] == "demo/hello"
+    with running([*COMMAND, "serve", "--port", "0"], log, environment):
+        text = log.read_text()
+        assert "mog_" not in text
+        assert "local tokens create" in text
+
+
+def test_state_is_private(home: Path) -> None:
+    with running([*COMMAND, "serve", "--port", "0"], home / "out.txt", {"MOGPLEX_HOME": str(home)}):
+        assert stat.S_IMODE((home / "mcp").stat().st_mode) == 0o700
+        for path in (home / "mcp").iterdir():
+            if path.is_file() or path.is_socket():
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_logs_have_one_line_a_request_and_no_secret(home: Path) -> None:
+    log = home / "out.txt"
+    with running([*COMMAND, "serve", "--port", "0"], log, {"MOGPLEX_HOME": str(home)}) as server:
+        token = re.search(r"mog_\w+", log.read_text())
+        assert token is not None
+        shown = len(log.read_bytes())
+        for name in ("mogplex_list_repos", "no_such"):
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": {}}}
+            httpx2.post(
+                f"http://127.0.0.1:{server.port}/mcp", json=body, headers={"Authorization": f"Bearer {token[0]}"}
+            )
+    lines = [json.loads(line) for line in log.read_bytes()[shown:].decode().splitlines()]
+    requests = [line for line in lines if line["event"] == "request"]
+    assert [line["tool"] for line in requests] == ["mogplex_list_repos", "no_such"]
+    assert all(line["account"].startswith("pat-") and line["ms"] >= 0 for line in requests)
+    assert token[0] not in log.read_bytes()[shown:].decode()
+
+
+def test_a_busy_port_names_the_option(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run(home, "serve", "--port", str(taken.getsockname()[1]))
+    assert result.returncode == 1
+    assert "--port" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"MOGPLEX_LOCAL_RATE_LIMIT": "many"}, "MOGPLEX_LOCAL_RATE_LIMIT"),
+        ({"MOGPLEX_URL": "http://mogplex.example.com"}, "MOGPLEX_URL"),
+        ({"MOGPLEX_URL": "not an address"}, "MOGPLEX_URL"),
+        ({"MOGPLEX_MCP_PUBLIC_URL": "ftp://x"}, "MOGPLEX_MCP_PUBLIC_URL"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(home: Path, variables: dict[str, str], named: str) -> None:
+    result = run(home, "serve", "--port", "0", **variables)
+    assert result.returncode == 1
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_ends_the_server_in_time_although_a_stream_is_open_and_a_run_works(home: Path) -> None:
+    log = home / "out.txt"
+    environment = {"MOGPLEX_HOME": str(home), "MOGPLEX_LOCAL_HARNESS": "demo"}
+    with running([*COMMAND, "serve", "--port", "0"], log, environment) as server:
+        token = re.search(r"mog_\w+", log.read_text())
+        assert token is not None
+        url = f"http://127.0.0.1:{server.port}/mcp"
+        headers = {"Authorization": f"Bearer {token[0]}", "Accept": "application/json, text/event-stream"}
+        with httpx2.Client(headers=headers, timeout=20) as http:
+            client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            opened = http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client})
+            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
+
+            def tool(name: str, **arguments: object) -> dict[str, object]:
+                body = {
+                    "jsonrpc": "2.0",
+                    "id": 2,
+                    "method": "tools/call",
+                    "params": {"name": name, "arguments": arguments},
+                }
+                data: dict[str, object] = http.post(url, json=body).json()["result"]["structuredContent"]
+                return data
+
+            repos = tool("mogplex_list_repos")["repos"]
+            assert isinstance(repos, list)
+            tool("mogplex_start_agent_run", repoId=repos[0]["id"], prompt="Repair it", createBranch=True)
+            with http.stream("GET", url, headers=session) as stream:
+                assert stream.status_code == 200
+                started = time.monotonic()
+                os.kill(server.pid, signal.SIGINT)
+                psutil.wait_procs([psutil.Process(server.pid)], timeout=15)
+                assert time.monotonic() - started < 8
+    left = [process for process in psutil.process_iter(["cwd"]) if str(home) in (process.info["cwd"] or "")]
+    assert left == []
+
+
+async def test_a_host_on_standard_input_needs_no_token_and_closing_it_ends_no_run(home: Path) -> None:
+    variables = {"MOGPLEX_HOME": str(home), "MOGPLEX_LOCAL_HARNESS": "demo", "MOGPLEX_LOCAL_RATE_LIMIT": "0"}
+    environment = clean_environment(variables)
+    parameters = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "stdio"], env=environment)
+    async with Client(stdio_client(parameters)) as host:
+        repos = (await host.call_tool("mogplex_list_repos", {})).structured_content["repos"]
+        start = {"repoId": repos[0]["id"], "prompt": "Repair it", "createBranch": True}
+        run_id = (await host.call_tool("mogplex_start_agent_run", start)).structured_content["run"]["runId"]
+    async with Client(stdio_client(parameters)) as host:
+        status = "pending"
+        deadline = time.monotonic() + 60
+        while status not in {"success", "failed", "cancelled"} and time.monotonic() < deadline:
+            status = (await host.call_tool("mogplex_get_run", {"runId": run_id})).structured_content["run"]["status"]
+        assert status == "success"
+
+
+def test_standard_input_over_hosted_mogplex_needs_a_key_and_says_so(home: Path) -> None:
+    result = run(home, "stdio", MOGPLEX_TRANSPORT="hosted")
+    assert result.returncode == 1
+    assert "MOGPLEX_API_KEY" in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_key_of_the_environment_is_no_credential_for_callers_of_serve(home: Path) -> None:
+    log = home / "out.txt"
+    environment = {"MOGPLEX_HOME": str(home), "MOGPLEX_TRANSPORT": "process", "MOGPLEX_API_KEY": "mog_environment"}
+    with running([*COMMAND, "serve", "--port", "0"], log, environment) as server:
+        answer = httpx2.post(f"http://127.0.0.1:{server.port}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        assert answer.status_code == 401
+    assert "mog_environment" not in log.read_text()
+
+
+def test_an_unknown_transport_falls_to_the_daemon_and_says_so(home: Path) -> None:
+    log = home / "out.txt"
+    environment = {"MOGPLEX_HOME": str(home), "MOGPLEX_TRANSPORT": "pigeon"}
+    with running([*COMMAND, "serve", "--port", "0"], log, environment):
+        assert "transport_fallback" in log.read_text()
