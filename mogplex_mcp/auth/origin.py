@@ -62,6 +62,11 @@ class Addresses:
         return origin in {f"http://{host.lower()}", f"https://{host.lower()}"}
 
 
+OPEN_PREFIXES = ("/.well-known/", "/mcp/.well-known/", "/oauth/register", "/oauth/token", "/oauth/revoke")
+"""What every page may call: it answers nothing that a cookie or an address would open (``Host`` is checked all the
+same). Browser-based hosts register and redeem from origins that nobody knows beforehand."""
+
+
 class OriginMiddleware:
     """Refuses requests whose ``Host`` or ``Origin`` is not this server's: 403 with code -32003."""
 
@@ -79,6 +84,8 @@ class OriginMiddleware:
         if len(hosts) != 1 or not self.addresses.serves_host(hosts[0]):
             message = "Host not served here. Set MOGPLEX_MCP_PUBLIC_URL to the address that people use."
             await refusal(403, FORBIDDEN, message)(scope, receive, send)
+        elif scope["path"].startswith(OPEN_PREFIXES):
+            await self.app(scope, receive, send)
         elif origins and (len(origins) != 1 or not self.addresses.serves_origin(origins[0], hosts[0])):
             message = "Origin not allowed. Add it to MOGPLEX_MCP_ALLOWED_ORIGINS on the server."
             await refusal(403, FORBIDDEN, message)(scope, receive, send)
