@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import httpx2
 import structlog
 
 from mogplex_mcp.local.daemon import log_tail, start_in_background
-from mogplex_mcp.local.database import open_database
+from mogplex_mcp.local.database import DatabaseError, open_database
 from mogplex_mcp.local.git import GitError
 from mogplex_mcp.local.listener import answers
 from mogplex_mcp.local.owner import open_owner, socket_of
@@ -32,6 +33,10 @@ _MAX_CONNECTIONS = 200
 _OWNER_GONE = (httpx2.ConnectError, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 
 
+class EmbeddedUnavailable(httpx2.ConnectError):
+    """The embedded Mogplex cannot be had; the message says why, in words for a person."""
+
+
 @asynccontextmanager
 async def embedded_transport(settings: Settings, *, may_own: bool) -> AsyncIterator[httpx2.AsyncBaseTransport]:
     """A transport to the embedded Mogplex of a data directory.
@@ -43,8 +48,8 @@ async def embedded_transport(settings: Settings, *, may_own: bool) -> AsyncItera
             no run (``stdio``, the CLI).
 
     Raises:
-        httpx2.ConnectError: no owner answers within 15 s; the message says why. A later request decides anew.
-        DatabaseError, ListenError: this process was to own the directory and cannot.
+        EmbeddedUnavailable: no owner answers within 15 s, or this process was to be it and cannot. A request over the
+            transport raises the same when the owner has gone and no other can be had; the next one tries again.
     """
     transport = EmbeddedTransport(settings, may_own=may_own)
     try:
@@ -82,7 +87,7 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
         self._inner: httpx2.AsyncBaseTransport | None = None
         self._deciding: anyio.Event | None = None
         self._decision: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
+        self._failure = "The embedded Mogplex has been closed."
         self._closed = anyio.Event()
 
     @property
@@ -94,9 +99,13 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
         """Finds, starts or becomes the owner."""
         await self._decided(None)
 
-    async def close(self) -> None:
-        """Ends the owner, if this process is it, and with it its runs: within 5 s."""
+    def begin_close(self) -> None:
+        """Starts the end of the owner, if this process is it. For a server that has other things to end meanwhile."""
         self._closed.set()
+
+    async def close(self) -> None:
+        """Ends the owner, if this process is it, and with it its runs: within 5 s. A request after that is refused."""
+        self.begin_close()
         if self._decision is not None:
             await self._decision
         await self.aclose()
@@ -118,17 +127,19 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
         """The transport in use, after a new decision if it is the one that failed. Callers at once share one."""
         if self._inner is not None and self._inner is not failed:
             return self._inner
+        if self._closed.is_set():
+            raise EmbeddedUnavailable("The embedded Mogplex has been closed.")
         if self._deciding is None:
             self._deciding = anyio.Event()
             # A task of its own: who asked may be cancelled, and an owner outlives the request that made it one.
             self._decision = asyncio.create_task(self._decide(self._deciding))
         await self._deciding.wait()
         if self._inner is None:
-            raise self._failure or httpx2.ConnectError("The embedded Mogplex is not running.")
+            raise EmbeddedUnavailable(self._failure)
         return self._inner
 
     async def _decide(self, done: anyio.Event) -> None:
-        previous, self._inner, self._failure = self._inner, None, None
+        previous, self._inner = self._inner, None
         try:
             if previous is not None:
                 await previous.aclose()
@@ -139,10 +150,14 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
             async with open_owner(self._settings, lock) as owner:
                 self._use(httpx2.ASGITransport(owner.app), done)
                 await self._closed.wait()
-        except Exception as error:
-            # For whoever waits for the decision; an owner that broke later is replaced by the next request.
-            log.error("embedded_failed", reason=str(error), decided=done.is_set(), exc_info=done.is_set())  # noqa: TRY400
-            self._inner, self._failure = None, error
+            self._inner = None
+        except (EmbeddedUnavailable, DatabaseError, OSError) as error:
+            self._inner, self._failure = None, str(error)
+            log.error("embedded_unavailable", reason=self._failure)  # noqa: TRY400 - the reason is the whole story
+        except Exception:
+            # Whoever waits for the decision is told; an owner that broke later is replaced by the next request.
+            self._inner, self._failure = None, "The embedded Mogplex has failed; the log says why."
+            log.exception("embedded_failed")
         finally:
             if self._deciding is done:
                 self._deciding = None
@@ -154,14 +169,17 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
         done.set()
 
     def _over_socket(self) -> httpx2.AsyncBaseTransport:
+        path = str(socket_of(self._settings.data_dir))
         limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS)
-        return httpx2.AsyncHTTPTransport(uds=str(socket_of(self._settings.data_dir)), limits=limits)
+        # No TLS here, so no certificates to load.
+        no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx2.AsyncHTTPTransport(uds=path, limits=limits, verify=no_tls, trust_env=False)
 
     async def _find_owner(self) -> RunnerLock | None:
         """The lock, if this process is to own; None once somebody else answers.
 
         Raises:
-            httpx2.ConnectError: neither within 15 s.
+            EmbeddedUnavailable: neither within 15 s.
         """
         data_dir = self._settings.data_dir
         daemon: subprocess.Popen[bytes] | None = None
@@ -180,7 +198,7 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
                     starts += 1
                     daemon = await anyio.to_thread.run_sync(start_in_background, self._settings)
                 await anyio.sleep(_POLL)
-        raise httpx2.ConnectError(self._why(starts))
+        raise EmbeddedUnavailable(self._why(starts))
 
     def _why(self, starts: int) -> str:
         if starts == 0:

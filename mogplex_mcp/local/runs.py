@@ -200,7 +200,7 @@ def finish(
     if current.terminal:
         return current
     if current.cancel_requested_at is not None:
-        status, error = "cancelled", None
+        status, error = "cancelled", error if status == "cancelled" else None
     error = None if error is None else clean_text(error, MAX_STRING)
     statement = update(runs).where(runs.c.id == run.id, runs.c.status.in_(ACTIVE_STATUSES))
     connection.execute(
@@ -210,7 +210,7 @@ def finish(
     kind, message = {
         "success": ("finished", "Run finished"),
         "failed": ("failed", error or "Run failed"),
-        "cancelled": ("cancelled", "Run cancelled"),
+        "cancelled": ("cancelled", f"Run cancelled. {error or ''}".strip()),
     }[status]
     event_log.append(connection, run.id, [NewEvent(kind, message, payload={"status": status, **payload})], now)
     return get(connection, run.id)

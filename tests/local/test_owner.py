@@ -19,7 +19,7 @@ import pytest
 
 from mogplex_mcp.local import embedded
 from mogplex_mcp.local.daemon import AlreadyOwned, Extras, log_of, run_daemon, start_in_background
-from mogplex_mcp.local.embedded import embedded_transport
+from mogplex_mcp.local.embedded import EmbeddedUnavailable, embedded_transport
 from mogplex_mcp.local.listener import answers
 from mogplex_mcp.local.owner import socket_of
 from mogplex_mcp.local.runner_lock import RunnerLock
@@ -259,7 +259,7 @@ async def test_the_reason_why_a_daemon_does_not_start_is_told(data_dir: Path) ->
     async with hosting(data_dir) as host:
         with host.db.write() as connection:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(httpx2.ConnectError, match="made by a newer mogplex-mcp"):
+    with pytest.raises(EmbeddedUnavailable, match="made by a newer mogplex-mcp"):
         async with embedded_transport(host.settings, may_own=False):
             pass
 
@@ -270,7 +270,7 @@ async def test_an_owner_that_does_not_answer_is_an_error_within_bounds(
     monkeypatch.setattr(embedded, "DECISION_TIMEOUT", 0.5)
     lock = RunnerLock(data_dir)
     assert lock.acquire()
-    with pytest.raises(httpx2.ConnectError, match="does not answer"):
+    with pytest.raises(EmbeddedUnavailable, match="does not answer"):
         async with embedded_transport(settings_for(data_dir), may_own=True):
             pass
     lock.release()
@@ -284,6 +284,34 @@ async def test_a_request_that_is_given_up_while_the_owner_is_sought_harms_nobody
         impatient.cancel()
         await asyncio.gather(impatient, return_exceptions=True)
         assert (await second.get("/repos")).status_code == 200
+
+
+async def test_a_closed_transport_refuses_and_says_so(data_dir: Path) -> None:
+    for may_own in (True, False):
+        async with hosting(data_dir, may_own=may_own) as host:
+            await host.transport.close()
+            if may_own:
+                with pytest.raises(EmbeddedUnavailable, match="closed"):
+                    await host.get("/repos")
+
+
+async def test_a_process_that_cannot_own_says_why(data_dir: Path) -> None:
+    (data_dir / "local.db").write_text("no database at all, though it has the name of one" * 50)
+    with pytest.raises(EmbeddedUnavailable, match="not a database"):
+        async with embedded_transport(settings_for(data_dir), may_own=True):
+            pass
+    lock = RunnerLock(data_dir)
+    assert lock.acquire()
+    lock.release()
+
+
+async def test_the_end_of_an_owner_can_begin_before_it_is_waited_for(data_dir: Path) -> None:
+    async with hosting(data_dir) as host, working_run(host) as (run_id, _, pid):
+        host.transport.begin_close()
+        await eventually(lambda: not alive(pid))
+        await host.transport.close()
+    async with hosting(data_dir) as host:
+        assert (await host.run(run_id))["error"] == "The server was stopped before the run ended."
 
 
 async def test_the_lock_dies_with_its_holder(data_dir: Path) -> None:
