@@ -74,6 +74,8 @@ def add_repo(db: Database, path: Path, name: str | None = None, *, is_demo: bool
         full_name = name or _name_from_origin(origin_url(repository)) or _name_from_directory(repository.path)
     except git.GitError as error:
         raise RepoError(f"{path} cannot be added: {error}") from error
+    if not str(repository.path).isprintable():
+        raise RepoError(f"{str(repository.path)!r} cannot be added: its path has characters that cannot be shown.")
     if _NAME.fullmatch(full_name) is None:
         raise RepoError(f"{full_name!r} is not a name like owner/name; give one with --name.")
     repo = Repo(str(uuid.uuid4()), full_name, repository.path, repository.default_branch, None, is_demo)

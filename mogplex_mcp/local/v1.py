@@ -26,6 +26,8 @@ from mogplex_mcp.settings import Settings
 MAX_BODY = 1024 * 1024
 """Bytes of a request body."""
 _BODY_TIMEOUT = 30.0
+_HANDOVER = 5
+"""Seconds until a server that is stopping has stopped, and another may be asked."""
 _MAX_LIMIT = 200
 _DEFAULT_LIMIT = 100
 _MAX_QUERY = 200
@@ -84,7 +86,7 @@ async def create_run(mogplex: Mogplex, request: Request) -> Data:
     key = check_key(request.headers.get("idempotency-key"))
     body = parse_json(await _body(request))
     if mogplex.runner.closing():
-        raise ApiError("SERVICE_UNAVAILABLE", "The server is stopping.", retry_after=60)
+        raise ApiError("SERVICE_UNAVAILABLE", "The server is stopping.", retry_after=_HANDOVER)
     # A caller that goes away must not leave a recorded run that nobody wakes the queue for.
     with anyio.CancelScope(shield=True):
         run, replayed = await mogplex.db.call(

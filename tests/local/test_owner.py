@@ -93,6 +93,31 @@ async def test_after_kill_9_the_next_owner_reclaims_the_runs_and_leaves_no_orpha
             assert (await host.ended(again["runId"]))["status"] == "success"
 
 
+async def test_worktrees_that_no_unfinished_run_owns_are_removed_at_the_start(data_dir: Path) -> None:
+    async with hosting(data_dir) as host:
+        run = await host.start("commit('a.txt', 'A')", createBranch=True)
+        before = await host.ended(run["runId"])
+    # As if the owner had died after the record and before the removal; and a directory that nobody knows.
+    left = data_dir / "worktrees" / run["runId"]
+    run_git(host.repo.path, "worktree", "add", "--quiet", str(left), run["branch"]["working"])
+    (data_dir / "worktrees" / "unknown" / "x").mkdir(parents=True)
+    async with hosting(data_dir) as host:
+        assert (worktrees(host), listed_worktrees(host)) == ([], 1)
+        assert await host.run(run["runId"]) == before
+
+
+async def test_runs_are_reclaimed_although_their_repository_is_gone(data_dir: Path) -> None:
+    async with owning_process(data_dir) as owner, hosting(data_dir) as host, working_run(host) as (run_id, _, pid):
+        host.repo.path.rename(data_dir / "moved")
+        owner.kill()
+        await asyncio.to_thread(owner.wait, 10)
+        run = await host.run(run_id)
+        assert run["status"] == "failed"
+        assert "could not be committed" in run["error"]
+        assert not alive(pid)
+        assert worktrees(host) == []
+
+
 async def test_a_finished_run_is_not_reclaimed(data_dir: Path) -> None:
     async with hosting(data_dir) as host:
         run = await host.start("commit('a.txt', 'A')", createBranch=True)

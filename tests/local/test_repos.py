@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def test_what_is_no_repository_is_refused(db: Database, data_dir: Path) -> None:
     (data_dir / "plain").mkdir()
     with pytest.raises(RepoError, match="cannot be added"):
         add_repo(db, data_dir / "plain")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines"])
+def test_a_path_that_cannot_be_shown_is_refused(db: Database, data_dir: Path, name: bytes) -> None:
+    with pytest.raises(RepoError, match="cannot be shown"):
+        add_repo(db, make_repository(data_dir / os.fsdecode(name)))
 
 
 def test_path_and_name_are_registered_once(db: Database, data_dir: Path) -> None:
