@@ -80,11 +80,9 @@ async def _serve(settings: Settings, command: str) -> None:
     configure_logging(settings)
     with listening:
         async with open_upstream(settings, embedded=lambda: _embedded(settings, may_own=True)) as upstream:
-            if upstream.route.kind == "embedded":
-                await asyncio.to_thread(_ensure_demo, settings)
             app = create_app(settings, upstream)
             click.echo(await asyncio.to_thread(_welcome, settings, upstream, listening, command))
-            await serve_app(app, listening)
+            await serve_app(app, listening, on_stop=lambda: _begin_end(upstream))
 
 
 async def _stdio(settings: Settings) -> None:
@@ -131,7 +129,7 @@ async def _own_credential(settings: Settings, upstream: Upstream) -> AsyncIterat
 
 
 def _ensure_demo(settings: Settings) -> None:
-    """Something to work on from the first minute: ``demo/hello``, unless there are or were repositories."""
+    """Something to work on from the first minute, as ``serve`` makes it: a daemon alone makes nothing."""
     from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
     from mogplex_mcp.local.repos import ensure_demo  # noqa: PLC0415
 
@@ -154,6 +152,15 @@ def _first_token(settings: Settings) -> str | None:
         return create_token(database, "first host")[0]
     finally:
         database.close()
+
+
+def _begin_end(upstream: Upstream) -> None:
+    """Let the runs end while open streams do: together they have five seconds."""
+    if upstream.route.kind == "embedded":
+        from mogplex_mcp.local.embedded import EmbeddedTransport  # noqa: PLC0415 - imported already, this way
+
+        if isinstance(upstream.transport, EmbeddedTransport):
+            upstream.transport.begin_close()
 
 
 def _embedded(settings: Settings, *, may_own: bool) -> AbstractAsyncContextManager[httpx2.AsyncBaseTransport]:
@@ -216,12 +223,16 @@ def _settings(**options: object) -> Settings:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run to the end on the fastest event loop there is; failures that a person can mend are one sentence."""
     from mogplex_mcp.api import MogplexError  # noqa: PLC0415 - the heavy half, not needed for --help
+    from mogplex_mcp.local.database import DatabaseError  # noqa: PLC0415
+    from mogplex_mcp.local.embedded import EmbeddedUnavailable  # noqa: PLC0415
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(work)
     except MogplexError as error:
         raise click.ClickException(f"{error.message} {error.suggestion}") from None
+    except (DatabaseError, EmbeddedUnavailable) as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _loop_factory() -> Any:

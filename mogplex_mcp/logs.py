@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 
@@ -21,6 +22,13 @@ NOISY_LOGGERS = {
     "asyncio": logging.WARNING,
     "alembic": logging.WARNING,
 }
+
+
+class _EndedOnPurpose(logging.Filter):
+    """Drops uvicorn's tracebacks of streams that it ended itself, when the server was stopped."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def configure_logging(settings: Settings) -> None:
@@ -58,3 +66,4 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for name, level in NOISY_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
+    logging.getLogger("uvicorn.error").addFilter(_EndedOnPurpose())

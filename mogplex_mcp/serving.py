@@ -7,7 +7,7 @@ import errno
 import gc
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -85,12 +85,13 @@ def settle_garbage_collection() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def serve_app(app: ASGIApp, listening: socket.socket) -> None:
+async def serve_app(app: ASGIApp, listening: socket.socket, *, on_stop: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; a second signal does not wait for open streams.
 
     Args:
         app: The application, with its lifespan.
         listening: A listening socket; closed at the end.
+        on_stop: Called at the first signal, for what can end while open streams do.
     """
     server = make_server(app)
     settle_garbage_collection()
@@ -98,6 +99,7 @@ async def serve_app(app: ASGIApp, listening: socket.socket) -> None:
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        on_stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,7 +16,6 @@ from mogplex_mcp.api import Upstream, open_upstream
 from mogplex_mcp.app import create_app
 from mogplex_mcp.local.database import open_database
 from mogplex_mcp.local.embedded import embedded_transport
-from mogplex_mcp.local.repos import ensure_demo
 from mogplex_mcp.local.tokens import create_token
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
@@ -106,19 +105,9 @@ def settings(home: Path) -> Settings:
 async def host(settings: Settings) -> AsyncIterator[Host]:
     """An agent host of a server over the embedded Mogplex."""
     async with open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True)) as upstream:
-        await asyncio.to_thread(make_demo, settings)
         token = await asyncio.to_thread(new_token, settings)
         async with serving(settings, upstream, token) as made:
             yield made
-
-
-def make_demo(settings: Settings) -> None:
-    """The repository that the first ``serve`` makes."""
-    database = open_database(settings)
-    try:
-        ensure_demo(database, settings.data_dir)
-    finally:
-        database.close()
 
 
 def new_token(settings: Settings, *scopes: str) -> str:
