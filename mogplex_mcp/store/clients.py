@@ -12,7 +12,7 @@ from mogplex_mcp.store.bounds import MAX_UNAUTHORIZED_CLIENTS
 from mogplex_mcp.store.database import insert_into
 from mogplex_mcp.store.errors import StoreFullError, UnknownClientError
 from mogplex_mcp.store.store import Store
-from mogplex_mcp.store.tables import clients, grants
+from mogplex_mcp.store.tables import clients
 from mogplex_mcp.store.texts import from_json, is_storable, storable, to_json
 
 ClientKind = Literal["registered", "document", "configured"]
@@ -108,8 +108,7 @@ def prune_clients(store: Store, never_authorized_before: int) -> int:
 
 def _prune(conn: Connection, before: int) -> int:
     old = (clients.c.authorized_at.is_(None), clients.c.created_at < before, clients.c.kind != "configured")
-    unused = clients.c.client_id.not_in(select(grants.c.client_id))
-    return conn.execute(delete(clients).where(*old, unused)).rowcount
+    return conn.execute(delete(clients).where(*old)).rowcount
 
 
 def _make_room(store: Store, conn: Connection) -> None:

@@ -44,7 +44,9 @@ def put_credential(store: Store, account_id: str, credential: Credential) -> Cre
         former = _read(store.vault, conn, account_id)
         values = _values(store, credential)
         statement = insert_into(conn, credentials).values(account_id=account_id, **values)
-        conn.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))
+        # Whoever is refreshing the former one cannot put its successor here, so nobody need wait for him.
+        anew = values | {"lease_holder": None, "lease_until": None}
+        conn.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=anew))
     return former if former is not None and former.token != credential.token else None
 
 

@@ -1,1 +1,1 @@
-"""The schema's history, run by Alembic when a database is opened."""
+"""The schema's history, run by Alembic (``store/migrations/env.py``) when a database is opened."""
