@@ -1,0 +1,1 @@
+"""Ways to find out who sits at the browser; each ends in an account and its credential."""

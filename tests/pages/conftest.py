@@ -1,0 +1,114 @@
+"""A server's pages over the embedded Mogplex, and over a hosted one with an authorization server of its own."""
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mogplex_mcp.api import open_upstream
+from mogplex_mcp.local.database import open_database
+from mogplex_mcp.local.embedded import embedded_transport
+from mogplex_mcp.local.tokens import create_token, list_tokens, revoke_token
+from mogplex_mcp.serving import listen, make_server
+from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.store import Store, open_store
+from tests.authorization_server import Mogplex
+from tests.pages.hosting import Client, Site, serving_site
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A short path: the daemon's Unix socket lies below it."""
+    with tempfile.TemporaryDirectory(prefix="mm-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    """The server's own database."""
+    opened = open_store(Settings(home=home))
+    yield opened
+    opened.close()
+
+
+@asynccontextmanager
+async def local_site(home: Path, store: Store, **more: object) -> AsyncIterator[Site]:
+    """The pages of a server over its embedded Mogplex."""
+    settings = Settings.model_validate({"home": home, "transport": "process", "local_rate_limit": 0, **more})
+    async with open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True)) as upstream:
+        database = await asyncio.to_thread(open_database, settings)
+        numbers = itertools.count()
+
+        async def mint() -> str:
+            token, _ = await asyncio.to_thread(create_token, database, f"agents {next(numbers)}")
+            return token
+
+        async def revoke(token: str) -> None:
+            named = next(row for row in list_tokens(database) if token.startswith(row.prefix))
+            await asyncio.to_thread(revoke_token, database, named.id)
+
+        try:
+            async with serving_site(settings, store, upstream, mint=mint, revoke_local=revoke) as site:
+                yield site
+        finally:
+            database.close()
+
+
+@pytest.fixture
+async def site(home: Path, store: Store) -> AsyncIterator[Site]:
+    """The pages of a server over its embedded Mogplex."""
+    async with local_site(home, store) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(site: Site) -> Client:
+    """A client registered there."""
+    return await Client.register(site)
+
+
+@asynccontextmanager
+async def serving_mogplex(mogplex: Mogplex) -> AsyncIterator[Mogplex]:
+    """Serve a hosted Mogplex with its authorization server until the block is left."""
+    listening = listen("127.0.0.1", 0)
+    server = make_server(mogplex.app())
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    mogplex.base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        yield mogplex
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def mogplex() -> AsyncIterator[Mogplex]:
+    """A hosted Mogplex, as it is today."""
+    async with serving_mogplex(Mogplex()) as served:
+        yield served
+
+
+@asynccontextmanager
+async def hosted_site(home: Path, store: Store, mogplex: Mogplex) -> AsyncIterator[Site]:
+    """The pages of a server over a hosted Mogplex."""
+    settings = Settings(home=home, url=mogplex.base, dev=True)
+
+    def never() -> object:
+        raise AssertionError("hosted Mogplex needs no embedded one")
+
+    async with (
+        open_upstream(settings, embedded=never) as upstream,  # type: ignore[arg-type]
+        serving_site(settings, store, upstream) as site,
+    ):
+        yield site
+
+
+@pytest.fixture
+async def hosted(home: Path, store: Store, mogplex: Mogplex) -> AsyncIterator[Site]:
+    """The pages of a server over a hosted Mogplex."""
+    async with hosted_site(home, store, mogplex) as made:
+        yield made
