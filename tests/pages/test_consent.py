@@ -1,5 +1,7 @@
 """Asking before a client may act."""
 
+from typing import Any
+
 import httpx2
 import pytest
 
@@ -69,9 +71,7 @@ async def test_every_authorization_asks_again(site: Site, client: Client) -> Non
     ],
     ids=["deny", "nothing ticked", "only what was not asked for", "no decision"],
 )
-async def test_anything_but_a_clear_yes_tells_the_client_no(
-    site: Site, client: Client, answer: dict[str, object]
-) -> None:
+async def test_anything_but_a_clear_yes_tells_the_client_no(site: Site, client: Client, answer: dict[str, Any]) -> None:
     visitor = site.visitor()
     _, page = await consent_page(site, client, visitor)
     back = await visitor.submit(page, CONSENT, **answer)
