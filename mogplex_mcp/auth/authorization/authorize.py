@@ -17,7 +17,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 
 from mogplex_mcp.auth.authorization.authorization_server import AuthorizationServer, error_url
 from mogplex_mcp.auth.authorization.client_documents import ClientDocumentError
-from mogplex_mcp.auth.authorization.clients import Clients, OAuthClient, UnknownClientError
+from mogplex_mcp.auth.authorization.clients import Clients, OAuthClient
 from mogplex_mcp.auth.authorization.metadata import AUTHORIZE
 from mogplex_mcp.auth.authorization.parameters import ParameterError, Parameters, ProtocolRequest
 from mogplex_mcp.auth.authorization.problem import Problem, ProblemError
@@ -26,7 +26,7 @@ from mogplex_mcp.auth.urls import ENDPOINT
 from mogplex_mcp.store import audit
 from mogplex_mcp.store.clients import StoredClient
 from mogplex_mcp.store.credentials import get_credential
-from mogplex_mcp.store.errors import NoCredentialError, StoreFullError
+from mogplex_mcp.store.errors import NoCredentialError, StoreFullError, UnknownAccountError, UnknownClientError
 from mogplex_mcp.store.grants import create_grant_with_code
 from mogplex_mcp.store.requests import AuthorizationRequest, get_request, put_request, take_request
 from mogplex_mcp.store.store import Store
@@ -262,9 +262,12 @@ class Authorization:
             return self._deny(request_id, account_id, issuer, address)
         credential = get_credential(self.store, account_id)
         if credential is None or credential.refused:
-            raise NoCredentialError(account_id)
+            raise NoCredentialError("Sign in again.")
         taken = self._take(request_id)
-        code = create_grant_with_code(self.store, account_id, taken, scopes, address=address)
+        try:
+            code = create_grant_with_code(self.store, account_id, taken, scopes, address=address)
+        except (UnknownAccountError, UnknownClientError):
+            raise RequestGoneError from None
         return self._answer(taken, issuer, address, code)
 
     async def deny(self, request_id: str, account_id: str | None, *, issuer: str, address: str) -> str:

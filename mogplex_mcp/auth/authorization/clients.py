@@ -16,14 +16,11 @@ from mogplex_mcp.auth.authorization.configured_clients import ConfiguredClients
 from mogplex_mcp.auth.authorization.redirect_uris import matches
 from mogplex_mcp.auth.scopes import known_scopes
 from mogplex_mcp.store.clients import StoredClient, get_client, put_client
+from mogplex_mcp.store.errors import UnknownClientError
 from mogplex_mcp.store.store import Store
 
 MAX_CLIENT_ID = 1_024
 _SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
-
-
-class UnknownClientError(LookupError):
-    """No client has this id here (any more)."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Clients:
         if found is not None and not self._is_stale(found.stored):
             return found
         if self.documents is None or not client_id.startswith(("https:", "http:")):
-            raise UnknownClientError
+            raise UnknownClientError("This client is not known here.")
         fetched = await self.documents.fetch(client_id, address, now=self.store.now())
         return self._oauth_client(await self.store.db.call(put_client, self.store, fetched))
 
