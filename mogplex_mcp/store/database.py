@@ -8,17 +8,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, Table, Text, column, create_engine, event, inspect, select, table, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mogplex_mcp.store.database_url import described, without_secrets
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 _BUSY_MS = 10_000
 _CONNECT_SECONDS = 10
@@ -102,7 +105,11 @@ def serialize(connection: Connection, key: int) -> None:
 
 def insert_into(connection: Connection, target: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT of this database's own kind, which can say what happens ``ON CONFLICT``."""
-    return postgresql.insert(target) if connection.dialect.name == "postgresql" else sqlite.insert(target)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 50 ms that SQLite's users need not wait
+
+        return postgresql.insert(target)
+    return sqlite.insert(target)
 
 
 def open_engine(url: URL, schema: Schema) -> Engine:
