@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -14,18 +15,31 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mogplex_mcp.api import Upstream
-from mogplex_mcp.auth.bearer import INVALID_REQUEST, BearerMiddleware
+from mogplex_mcp.attach import ATTACH_HEADER, AttachMiddleware
+from mogplex_mcp.auth.access import AccessTokens
+from mogplex_mcp.auth.authorization import create_authorization, oauth_routes
+from mogplex_mcp.auth.bearer import INVALID_REQUEST, BearerMiddleware, Gate
+from mogplex_mcp.auth.credentials import Credentials
+from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.field_values import FieldValueMiddleware
 from mogplex_mcp.auth.origin import Addresses, OriginMiddleware
 from mogplex_mcp.auth.pat import TokenChecks
 from mogplex_mcp.auth.rpc_call import MAX_BODY_BYTES, RpcCall
 from mogplex_mcp.auth.rpc_errors import refusal
+from mogplex_mcp.auth.signin.authorization_client import AuthorizationClient
+from mogplex_mcp.auth.streams import OpenStreams
+from mogplex_mcp.auth.urls import ENDPOINT, PublicUrls
 from mogplex_mcp.request_log import RequestLogMiddleware
 from mogplex_mcp.server import create_server
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.store import Store
+from mogplex_mcp.tools.registry import TOOL_SCOPES
+from mogplex_mcp.web.pages import Pages
+from mogplex_mcp.web.routes import account_routes
 
 MAX_SESSIONS = 2_000
 SESSION_IDLE_SECONDS = 30 * 60.0
@@ -39,9 +53,10 @@ CORS_HEADERS = (
     "Mcp-Method",
     "Mcp-Name",
     "Mcp-Session-Id",
+    ATTACH_HEADER,
 )
 """Request headers of both protocol eras."""
-CORS_EXPOSED = ("Mcp-Session-Id", "MCP-Protocol-Version", "Retry-After", "WWW-Authenticate")
+CORS_EXPOSED = (ATTACH_HEADER, "Mcp-Session-Id", "MCP-Protocol-Version", "Retry-After", "WWW-Authenticate")
 
 
 class McpEndpoint:
@@ -100,35 +115,89 @@ def _accepts_stream(headers: Headers) -> bool:
     return any(kind in accept for kind in ("text/event-stream", "text/*", "*/*"))
 
 
-def create_app(settings: Settings, upstream: Upstream) -> Starlette:
+class LocalTokens(Protocol):
+    """Tokens of the embedded Mogplex, for people who sign in with a one-time code."""
+
+    async def mint(self) -> str:
+        """Make one."""
+
+    async def revoke(self, token: str) -> None:
+        """Revoke one."""
+
+
+def create_app(settings: Settings, upstream: Upstream, store: Store, local: LocalTokens | None = None) -> Starlette:
     """Build the application.
 
     Args:
-        settings: Addresses, origins and limits.
+        settings: Addresses, origins, ways to sign in and limits.
         upstream: The way to Mogplex, open for as long as the application serves.
+        store: Accounts, clients, grants and tokens, open as long.
+        local: Tokens of the embedded Mogplex, when that is the way.
+
+    Raises:
+        UnsafeAddressError, SignInSettingsError, ClientsFileError: The settings cannot be followed.
     """
+    urls = PublicUrls.of(settings)
+    checks = TokenChecks(upstream)
+    hosted = upstream.route.kind == "hosted"
+    authorization_client = AuthorizationClient(upstream, dev=settings.dev) if hosted else None
+    credentials = Credentials(store, authorization_client, local.revoke if local else None)
+    access, streams = AccessTokens(store, credentials), OpenStreams()
+    endings = Endings(store, access, streams, credentials)
+    authorization = create_authorization(settings, store)
+    pages = Pages()
     endpoint = McpEndpoint(create_server(settings, upstream))
+    pats = checks if settings.mcp_pat_auth == "allow" else None
+    checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with endpoint.run():
-            yield
+        keeping = asyncio.create_task(endings.keep())
+        try:
+            async with endpoint.run():
+                yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+            await endings.finish()
 
-    middleware = [
+    routes = [
+        Route(ENDPOINT, endpoint=_cors(checked, settings) if settings.mcp_allowed_origins else checked),
+        *oauth_routes(authorization, urls, pages.error_page, endings.ended),
+        *account_routes(
+            settings=settings,
+            urls=urls,
+            store=store,
+            upstream=upstream,
+            pages=pages,
+            authorization=authorization,
+            credentials=credentials,
+            endings=endings,
+            authorization_client=authorization_client,
+            checks=checks,
+            mint_local_credential=local.mint if local else None,
+        ),
+    ]
+    return Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """What every request passes, in this order."""
+    proxies = list(settings.mcp_trusted_proxies)
+    return [
+        *([Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []),
         Middleware(RequestLogMiddleware),
         Middleware(FieldValueMiddleware),
         Middleware(OriginMiddleware, addresses=Addresses.of(settings)),
     ]
-    if settings.mcp_allowed_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.mcp_allowed_origins,
-                allow_methods=("GET", "POST", "DELETE"),
-                allow_headers=CORS_HEADERS,
-                expose_headers=CORS_EXPOSED,
-                max_age=3600,
-            )
-        )
-    checked = BearerMiddleware(endpoint, TokenChecks(upstream))
-    return Starlette(routes=[Route("/mcp", endpoint=checked)], middleware=middleware, lifespan=lifespan)
+
+
+def _cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.mcp_allowed_origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=CORS_HEADERS,
+        expose_headers=CORS_EXPOSED,
+        max_age=3600,
+    )

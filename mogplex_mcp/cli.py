@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
-import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,11 +22,10 @@ from mogplex_mcp import __version__
 from mogplex_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    import socket
-
     import httpx2
 
     from mogplex_mcp.api import Upstream
+    from mogplex_mcp.store.store import Store
 
 TOKEN_PAGE = "https://mogplex.com/settings/api-keys"  # noqa: S105 - an address
 
@@ -37,6 +40,8 @@ class LazyGroup(click.Group):
         if cmd_name == "local":
             from mogplex_mcp.local.commands import local  # noqa: PLC0415 - this is what lazy means
 
+            if "signin" not in local.commands:
+                local.add_command(signin)
             return local
         return super().get_command(ctx, cmd_name)
 
@@ -54,7 +59,9 @@ def main() -> None:
 def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Serve MCP over Streamable HTTP."""
     settings = _settings(mcp_host=host, mcp_port=port, mcp_data_dir=data_dir)
-    _run(_serve(settings, _command(data_dir)))
+    from mogplex_mcp.welcome import own_command  # noqa: PLC0415 - the heavy half, not needed for --help
+
+    _run(_serve(settings, own_command(data_dir)))
 
 
 @main.command()
@@ -67,21 +74,43 @@ def stdio(data_dir: Path | None) -> None:
     _run(_stdio(_settings(mcp_data_dir=data_dir)))
 
 
+@click.command()
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where state is kept.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The server's port.  [default: 8747]")
+def signin(data_dir: Path | None, port: int | None) -> None:
+    """Make a one-time code that signs a browser in to this computer's server."""
+    from mogplex_mcp.store.store import open_store  # noqa: PLC0415 - the heavy half, not needed for --help
+    from mogplex_mcp.welcome import base_url  # noqa: PLC0415
+
+    settings = _settings(mcp_data_dir=data_dir, mcp_port=port)
+    with _problems_in_a_sentence(), closing(open_store(settings)) as store:
+        made = _local_signin(settings, store, base_url(settings, settings.mcp_port))
+    if made is None:
+        raise click.ClickException("A code signs in on this computer only, and the server's address is another one.")
+    link, code = made
+    click.echo(f"{code}\nor open {link}\n(10 minutes, once)")
+
+
 async def _serve(settings: Settings, command: str) -> None:
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415 - the heavy half, not needed for --help
     from mogplex_mcp.app import create_app  # noqa: PLC0415
+    from mogplex_mcp.embedded_tokens import EmbeddedTokens  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
-    from mogplex_mcp.serving import ListenError, listen, serve_app  # noqa: PLC0415
+    from mogplex_mcp.serving import listen, serve_app  # noqa: PLC0415
+    from mogplex_mcp.store.store import open_store  # noqa: PLC0415
+    from mogplex_mcp.welcome import base_url, welcome  # noqa: PLC0415
 
-    try:
-        listening = listen(settings.mcp_host, settings.mcp_port)
-    except ListenError as error:
-        raise click.ClickException(str(error)) from None
+    listening = listen(settings.mcp_host, settings.mcp_port)
     configure_logging(settings)
-    with listening:
+    with ExitStack() as closing_last:
+        closing_last.enter_context(listening)
+        store = closing_last.enter_context(closing(await asyncio.to_thread(open_store, settings)))
         async with open_upstream(settings, embedded=lambda: _embedded(settings, may_own=True)) as upstream:
-            app = create_app(settings, upstream)
-            click.echo(await asyncio.to_thread(_welcome, settings, upstream, listening, command))
+            embedded = upstream.route.kind == "embedded"
+            app = create_app(settings, upstream, store, EmbeddedTokens(settings) if embedded else None)
+            base = base_url(settings, listening.getsockname()[1])
+            code = await asyncio.to_thread(_local_signin, settings, store, base) if embedded else None
+            click.echo(welcome(upstream.route, base, command, code))
             await serve_app(app, listening, on_stop=lambda: _begin_end(upstream))
 
 
@@ -97,8 +126,6 @@ async def _stdio(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         opened = open_upstream(settings, embedded=lambda: _embedded(settings, may_own=False))
         upstream = await stack.enter_async_context(opened)
-        if upstream.route.kind == "embedded":
-            await asyncio.to_thread(_ensure_demo, settings)
         credential = await stack.enter_async_context(_own_credential(settings, upstream))
         act_as(Caller(f"stdio-{fingerprint(credential)[:16]}", GivenToken(credential)))
         server = create_server(settings, upstream)
@@ -114,44 +141,21 @@ async def _own_credential(settings: Settings, upstream: Upstream) -> AsyncIterat
         return
     if upstream.route.kind == "hosted":
         raise click.ClickException(f"Set MOGPLEX_API_KEY to a Mogplex token; make one at {TOKEN_PAGE}.")
-    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
-    from mogplex_mcp.local.tokens import mint_session_token, revoke_token  # noqa: PLC0415
+    from mogplex_mcp.embedded_tokens import EmbeddedTokens  # noqa: PLC0415 - only when it is the way taken
 
-    database = await asyncio.to_thread(open_database, settings)
-    try:
-        token, record = await asyncio.to_thread(mint_session_token, database, f"stdio {os.getpid()}")
-        try:
-            yield token
-        finally:
-            revoke_token(database, record.id)
-    finally:
-        database.close()
+    tokens = EmbeddedTokens(settings)
+    if upstream.route.kind == "embedded":
+        await asyncio.to_thread(tokens.make_demo)
+    async with tokens.session() as token:
+        yield token
 
 
-def _ensure_demo(settings: Settings) -> None:
-    """Something to work on from the first minute, as ``serve`` makes it: a daemon alone makes nothing."""
-    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
-    from mogplex_mcp.local.repos import ensure_demo  # noqa: PLC0415
+def _local_signin(settings: Settings, store: Store, base: str) -> tuple[str, str] | None:
+    """Link and one-time code, where a code may sign people in."""
+    from mogplex_mcp.auth.signin.local import new_local_signin  # noqa: PLC0415 - the heavy half, not needed for --help
+    from mogplex_mcp.welcome import is_local_address  # noqa: PLC0415
 
-    database = open_database(settings)
-    try:
-        ensure_demo(database, settings.data_dir)
-    finally:
-        database.close()
-
-
-def _first_token(settings: Settings) -> str | None:
-    """A token for the person's first host, or None when the data directory has had one."""
-    from mogplex_mcp.local.database import open_database  # noqa: PLC0415 - only when it is the way taken
-    from mogplex_mcp.local.tokens import create_token, list_tokens  # noqa: PLC0415
-
-    database = open_database(settings)
-    try:
-        if any(not token.is_session for token in list_tokens(database)):
-            return None
-        return create_token(database, "first host")[0]
-    finally:
-        database.close()
+    return new_local_signin(store, base) if is_local_address(settings) else None
 
 
 def _begin_end(upstream: Upstream) -> None:
@@ -169,43 +173,6 @@ def _embedded(settings: Settings, *, may_own: bool) -> AbstractAsyncContextManag
     return embedded_transport(settings, may_own=may_own)
 
 
-def _welcome(settings: Settings, upstream: Upstream, listening: socket.socket, command: str) -> str:
-    """What ``serve`` tells the person who started it; a new data directory's first token is shown here, once."""
-    url = _endpoint_url(settings, listening)
-    add = f"claude mcp add --transport http mogplex {url} --header"
-    lines = [f"Mogplex MCP server on {url}", f"Mogplex: {upstream.route.address} ({upstream.route.reason})", ""]
-    if upstream.route.kind != "embedded":
-        lines += ["Connect Claude Code with a Mogplex token (make one at " + TOKEN_PAGE + "):"]
-        return "\n".join([*lines, f'  {add} "Authorization: Bearer mog_..."', ""])
-    token = _first_token(settings)
-    if token is None:
-        return "\n".join(
-            [*lines, "Connect another agent host with a token of its own:", f"  {command} local tokens create", ""]
-        )
-    lines += ["Connect Claude Code. This token is shown once:", f'  {add} "Authorization: Bearer {token}"', ""]
-    return "\n".join(
-        [
-            *lines,
-            f"More tokens: {command} local tokens create",
-            f"Your repositories: {command} local repos add PATH",
-            "",
-        ]
-    )
-
-
-def _endpoint_url(settings: Settings, listening: socket.socket) -> str:
-    if settings.mcp_public_url is not None:
-        return f"{settings.mcp_public_url}/mcp"
-    host, port = settings.mcp_host, listening.getsockname()[1]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
-
-
-def _command(data_dir: Path | None) -> str:
-    """This program as the person typed it, with the option that leads to the same data."""
-    program = shlex.quote(os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0])
-    return program if data_dir is None else f"MOGPLEX_MCP_DATA_DIR={shlex.quote(str(data_dir))} {program}"
-
-
 def _settings(**options: object) -> Settings:
     """The settings of this process: options over environment.
 
@@ -221,17 +188,38 @@ def _settings(**options: object) -> Settings:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end on the fastest event loop there is; failures that a person can mend are one sentence."""
+    """Run to the end on the fastest event loop there is."""
+    with _problems_in_a_sentence(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(work)
+
+
+@contextmanager
+def _problems_in_a_sentence() -> Iterator[None]:
+    """Failures that a person can mend are one sentence that says what to do."""
     from mogplex_mcp.api import MogplexError  # noqa: PLC0415 - the heavy half, not needed for --help
-    from mogplex_mcp.local.database import DatabaseError  # noqa: PLC0415
+    from mogplex_mcp.auth.authorization import ClientsFileError  # noqa: PLC0415
+    from mogplex_mcp.auth.signin.ways import SignInSettingsError  # noqa: PLC0415
+    from mogplex_mcp.auth.urls import UnsafeAddressError  # noqa: PLC0415
     from mogplex_mcp.local.embedded import EmbeddedUnavailable  # noqa: PLC0415
+    from mogplex_mcp.serving import ListenError  # noqa: PLC0415
+    from mogplex_mcp.store.database import DatabaseError  # noqa: PLC0415
+    from mogplex_mcp.store.errors import StoreFullError  # noqa: PLC0415
+    from mogplex_mcp.store.vault import VaultError  # noqa: PLC0415
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(work)
+        yield
     except MogplexError as error:
         raise click.ClickException(f"{error.message} {error.suggestion}") from None
-    except (DatabaseError, EmbeddedUnavailable) as error:
+    except (
+        ClientsFileError,
+        DatabaseError,
+        EmbeddedUnavailable,
+        ListenError,
+        SignInSettingsError,
+        StoreFullError,
+        UnsafeAddressError,
+        VaultError,
+    ) as error:
         raise click.ClickException(str(error)) from None
 
 

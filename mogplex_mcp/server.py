@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
 from mcp.server import Server
-from mcp.server.caching import CacheHint
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from mogplex_mcp import __version__
 from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
+from mogplex_mcp.attach import attached_run, describe_attached
 from mogplex_mcp.auth.caller import Caller, current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
 from mogplex_mcp.auth.scopes import needed_scopes
@@ -36,7 +38,114 @@ INSTRUCTIONS = (
 CATALOGUE_TTL_MS = 5 * 60 * 1000
 """The catalogue changes only with a new version of this server."""
 
+CACHED: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+)
+
 Context = ServerRequestContext[dict[str, Any], Any]
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """What answers the MCP methods.
+
+    Attributes:
+        settings: Time limits.
+        upstream: The way to Mogplex; every call goes through it as the caller of the request.
+        declarations: The tools as they are listed.
+    """
+
+    settings: Settings
+    upstream: Upstream
+    declarations: list[types.Tool]
+
+    async def list_tools(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        """``tools/list``."""
+        _refuse_cursor(params)
+        return types.ListToolsResult(tools=self.declarations)
+
+    async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        """``tools/call``."""
+        tool = TOOLS.get(params.name)
+        if tool is None:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}. tools/list has the names.")
+        result = await self._call_as(current_caller(), tool, params.arguments)
+        if result.is_error and ctx.request is not None:
+            # For the request's log line.
+            ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
+        return result
+
+    async def list_prompts(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+        """``prompts/list``."""
+        _refuse_cursor(params)
+        return types.ListPromptsResult(prompts=[prompt.declaration() for prompt in PROMPTS.values()])
+
+    async def get_prompt(self, _: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        """``prompts/get``."""
+        try:
+            return get_prompt(params.name, params.arguments)
+        except UnknownPromptError:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:100]}.") from None
+        except PromptArgumentError as error:
+            raise MCPError(types.INVALID_PARAMS, str(error)) from None
+
+    async def list_resources(
+        self, _: Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        """``resources/list``."""
+        _refuse_cursor(params)
+        return types.ListResourcesResult(resources=list_resources())
+
+    async def list_resource_templates(
+        self, _: Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        """``resources/templates/list``."""
+        _refuse_cursor(params)
+        return types.ListResourceTemplatesResult(resource_templates=[])
+
+    async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        """``resources/read``."""
+        result = read_resource(str(params.uri))
+        if result is None:
+            raise _unknown_resource(ctx, str(params.uri))
+        return result
+
+    async def name_attached_run(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Middleware: the run that the host is attached to comes first in the instructions."""
+        result = await call_next(ctx)
+        run_id = attached_run(ctx.request.headers) if ctx.request is not None else None
+        if run_id is None or ctx.method not in {"initialize", "server/discover"} or not isinstance(result, dict):
+            return result
+        about = await self._describe_attached(run_id)
+        named = {**result, "instructions": f"{about} {result.get('instructions', '')}".strip()}
+        # The state of a run is nobody else's to see, and old at once.
+        return {**named, "cacheScope": "private", "ttlMs": 0} if "ttlMs" in result else named
+
+    async def _describe_attached(self, run_id: str) -> str:
+        try:
+            return await describe_attached(self._api(await current_caller().credential.token()), run_id)
+        except MogplexError as error:
+            return f"This host is attached to the Mogplex run {run_id}, which cannot be read now ({error.code})."
+
+    async def _call_as(self, caller: Caller, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
+        for _ in range(2):
+            try:
+                token = await caller.credential.token()
+            except MogplexError as error:
+                return api_error_result(error)
+            result = await call_tool(tool, arguments, self._api(token))
+            refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
+            if not refused or not await caller.credential.refused(token):
+                break
+        return result
+
+    def _api(self, token: str) -> MogplexApi:
+        return MogplexApi(self.upstream, token, deadline_seconds=self.settings.mcp_call_timeout)
 
 
 def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, Any]]:
@@ -46,74 +155,7 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
         settings: Time limits.
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
     """
-    declarations = [tool.declaration() for tool in TOOLS.values()]
-    input_schemas = {tool.name: tool.input_schema for tool in declarations}
-
-    async def on_list_tools(_: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        _refuse_cursor(params)
-        return types.ListToolsResult(tools=declarations)
-
-    async def on_call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        tool = TOOLS.get(params.name)
-        if tool is None:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}. tools/list has the names.")
-        result = await _call_as(current_caller(), tool, params.arguments)
-        if result.is_error and ctx.request is not None:
-            # For the request's log line.
-            ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
-        return result
-
-    async def _call_as(caller: Caller, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
-        for _ in range(2):
-            try:
-                token = await caller.credential.token()
-            except MogplexError as error:
-                return api_error_result(error)
-            api = MogplexApi(upstream, token, deadline_seconds=settings.mcp_call_timeout)
-            result = await call_tool(tool, arguments, api)
-            refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
-            if not refused or not await caller.credential.refused(token):
-                break
-        return result
-
-    async def on_list_prompts(_: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
-        _refuse_cursor(params)
-        return types.ListPromptsResult(prompts=[prompt.declaration() for prompt in PROMPTS.values()])
-
-    async def on_get_prompt(_: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        try:
-            return get_prompt(params.name, params.arguments)
-        except UnknownPromptError:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:100]}.") from None
-        except PromptArgumentError as error:
-            raise MCPError(types.INVALID_PARAMS, str(error)) from None
-
-    async def on_list_resources(_: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-        _refuse_cursor(params)
-        return types.ListResourcesResult(resources=list_resources())
-
-    async def on_list_resource_templates(
-        _: Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
-        _refuse_cursor(params)
-        return types.ListResourceTemplatesResult(resource_templates=[])
-
-    async def on_read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        result = read_resource(str(params.uri))
-        if result is None:
-            raise _unknown_resource(ctx, str(params.uri))
-        return result
-
-    async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Scopes once more, at dispatch: what the bearer layer saw is what is executed, or it is not executed."""
-        name = (ctx.params or {}).get("name")
-        needed = needed_scopes(ctx.method, name if isinstance(name, str) else None, TOOL_SCOPES)
-        if needed is None and server.get_request_handler(ctx.method) is not None:
-            raise MCPError(FORBIDDEN, f"{ctx.method} states no scopes and is refused.")
-        if missing := current_caller().missing(needed or ()):
-            raise MCPError(FORBIDDEN, f"This needs {' '.join(missing)}, which the person has not granted.")
-        return await call_next(ctx)
-
+    handlers = Handlers(settings, upstream, [tool.declaration() for tool in TOOLS.values()])
     hint = CacheHint(ttl_ms=CATALOGUE_TTL_MS, scope="private")
     server: Server[dict[str, Any]] = Server(
         "mogplex",
@@ -122,24 +164,28 @@ def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, An
         description="Start, watch and cancel Mogplex agent runs.",
         instructions=INSTRUCTIONS,
         website_url="https://mogplex.com",
-        cache_hints={
-            "server/discover": hint,
-            "tools/list": hint,
-            "prompts/list": hint,
-            "resources/list": hint,
-            "resources/templates/list": hint,
-            "resources/read": hint,
-        },
-        get_tool_input_schema=input_schemas.get,
-        on_list_tools=on_list_tools,
-        on_call_tool=on_call_tool,
-        on_list_prompts=on_list_prompts,
-        on_get_prompt=on_get_prompt,
-        on_list_resources=on_list_resources,
-        on_list_resource_templates=on_list_resource_templates,
-        on_read_resource=on_read_resource,
+        cache_hints=dict.fromkeys(CACHED, hint),
+        get_tool_input_schema={tool.name: tool.input_schema for tool in handlers.declarations}.get,
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+        on_list_prompts=handlers.list_prompts,
+        on_get_prompt=handlers.get_prompt,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_resource_templates,
+        on_read_resource=handlers.read_resource,
     )
-    server.middleware.append(check_scopes)
+
+    async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Middleware: scopes once more, at dispatch; what the bearer layer saw is executed, or nothing is."""
+        name = (ctx.params or {}).get("name")
+        needed = needed_scopes(ctx.method, name if isinstance(name, str) else None, TOOL_SCOPES)
+        if needed is None and server.get_request_handler(ctx.method) is not None:
+            raise MCPError(FORBIDDEN, f"{ctx.method} states no scopes and is refused.")
+        if missing := current_caller().missing(needed or ()):
+            raise MCPError(FORBIDDEN, f"This needs {' '.join(missing)}, which the person has not granted.")
+        return await call_next(ctx)
+
+    server.middleware += [check_scopes, handlers.name_attached_run]
     return server
 
 

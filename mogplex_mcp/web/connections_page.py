@@ -90,6 +90,7 @@ class ConnectionsPage:
             account_id=account.id,
             address=client_address(request),
         )
+        self.site.endings.changed((form.one("grant"),))
         return _done("gone" if changed is None else "saved")
 
     async def revoke(self, request: Request) -> Response:
@@ -105,7 +106,7 @@ class ConnectionsPage:
             account_id=account.id,
             address=client_address(request),
         )
-        await self.site.credentials.revoke(revoked.credential)
+        await self.site.endings.ended(revoked)
         return _done("revoked" if revoked.grant_ids else "gone")
 
     async def revoke_all(self, request: Request) -> Response:
@@ -116,7 +117,7 @@ class ConnectionsPage:
         revoked = await self.site.store.db.call(
             revoke_grants_of, self.site.store, account.id, address=client_address(request)
         )
-        await self.site.credentials.revoke(revoked.credential)
+        await self.site.endings.ended(revoked)
         return _done("revoked-all")
 
     async def replace_token(self, request: Request) -> Response:

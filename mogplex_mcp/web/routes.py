@@ -9,6 +9,7 @@ from starlette.routing import Route
 from mogplex_mcp.api import Upstream
 from mogplex_mcp.auth.authorization import Authorization
 from mogplex_mcp.auth.credentials import Credentials
+from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.pat import TokenChecks
 from mogplex_mcp.auth.sessions import Sessions
 from mogplex_mcp.auth.signin import local as local_signin
@@ -51,6 +52,7 @@ def account_routes(
     pages: Pages,
     authorization: Authorization,
     credentials: Credentials,
+    endings: Endings,
     authorization_client: AuthorizationClient | None,
     checks: TokenChecks,
     mint_local_credential: local_signin.MintCredential | None,
@@ -65,6 +67,7 @@ def account_routes(
         pages: The templates.
         authorization: Pending authorizations and their answers.
         credentials: Where a sign-in's tokens go.
+        endings: Told when grants change or end.
         authorization_client: Mogplex's authorization server; None where nobody can sign in there.
         checks: Asks Mogplex about pasted tokens.
         mint_local_credential: Makes a token of the embedded Mogplex; None where there is none.
@@ -72,7 +75,7 @@ def account_routes(
     Raises:
         SignInSettingsError: MOGPLEX_MCP_SIGNIN names a way that cannot be.
     """
-    site = Site(settings, urls, store, Sessions(store, urls), pages, authorization, credentials)
+    site = Site(settings, urls, store, Sessions(store, urls), pages, authorization, credentials, endings)
     pat = PatSignIn(store, checks, credentials)
     mogplex = None if authorization_client is None else MogplexSignIn(store, authorization_client, credentials)
     signin = SignInPages(site, ways_to_sign_in(settings, upstream.route), mint_local_credential, mogplex, pat)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from mogplex_mcp.auth.authorization import Authorization
 from mogplex_mcp.auth.credentials import Credentials
 from mogplex_mcp.auth.csrf import form_token, is_own_form, is_own_origin
+from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.form import Form, FormError, read_form
 from mogplex_mcp.auth.sessions import Browser, Sessions
 from mogplex_mcp.auth.urls import PublicUrls
@@ -52,6 +53,7 @@ class Site:
     pages: Pages
     authorization: Authorization
     credentials: Credentials
+    endings: Endings
 
     def form_token(self, browser: Browser, path: str, about: str = "") -> str:
         """The token of a form.

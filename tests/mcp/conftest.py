@@ -14,11 +14,13 @@ import pytest
 
 from mogplex_mcp.api import Upstream, open_upstream
 from mogplex_mcp.app import create_app
+from mogplex_mcp.embedded_tokens import EmbeddedTokens
 from mogplex_mcp.local.database import open_database
 from mogplex_mcp.local.embedded import embedded_transport
 from mogplex_mcp.local.tokens import create_token
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.store import Store, open_store
 
 Json = dict[str, Any]
 
@@ -30,6 +32,7 @@ class Host:
     url: str
     token: str
     http: httpx2.AsyncClient
+    store: Store
 
     def headers(self, **more: str) -> dict[str, str]:
         """What every request carries."""
@@ -85,14 +88,16 @@ def home() -> Iterator[Path]:
 async def serving(settings: Settings, upstream: Upstream, token: str) -> AsyncIterator[Host]:
     """Serve the application on a free port until the block is left."""
     listening = listen("127.0.0.1", 0)
-    server = make_server(create_app(settings, upstream))
+    store = await asyncio.to_thread(open_store, settings)
+    server = make_server(create_app(settings, upstream, store, EmbeddedTokens(settings)))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         async with httpx2.AsyncClient(timeout=30) as http:
-            yield Host(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", token, http)
+            yield Host(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", token, http, store)
     finally:
         server.should_exit = True
         await task
+        store.close()
 
 
 @pytest.fixture

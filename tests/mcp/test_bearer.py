@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -175,7 +176,9 @@ async def test_what_is_no_token_is_401_with_a_challenge(host: Host, header: str 
         headers["Authorization"] = header
     answer = await host.http.post(host.url, json=PING, headers=headers)
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    challenge = answer.headers["www-authenticate"]
+    metadata = host.url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
+    assert challenge == f'Bearer resource_metadata="{metadata}", scope="tools:read agents:run"'
     assert answer.json()["error"]["code"] == -32001
 
 
@@ -215,7 +218,7 @@ async def test_a_revoked_token_is_noticed_by_the_next_call_and_refused_from_then
 
 async def test_a_read_only_token_cannot_start_a_run_and_learns_why(host: Host, settings: Settings) -> None:
     token = await asyncio.to_thread(new_token, settings, "read")
-    reader = Host(host.url, token, host.http)
+    reader = replace(host, token=token)
     repo = (await reader.tool("mogplex_list_repos"))["structuredContent"]["repos"][0]["id"]
     result = await reader.tool("mogplex_start_agent_run", repoId=repo, prompt="x")
     assert result["structuredContent"]["error"]["code"] == "FORBIDDEN"

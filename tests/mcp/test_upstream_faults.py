@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,9 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def faulty(upstream: ScriptedUpstream) -> AsyncIterator[Host]:
+async def faulty(upstream: ScriptedUpstream, home: Path) -> AsyncIterator[Host]:
     """A host of a server whose Mogplex is the scripted one; calls end within two seconds."""
-    settings = Settings(url=upstream.url, dev=True, mcp_call_timeout=2.0)
+    settings = Settings(home=home, url=upstream.url, dev=True, mcp_call_timeout=2.0)
     async with open_upstream(settings, embedded=no_embedded) as opened, serving(settings, opened, SECRET) as host:
         yield host
 

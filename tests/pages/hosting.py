@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from mogplex_mcp.api import Upstream
+from mogplex_mcp.auth.access import AccessTokens
 from mogplex_mcp.auth.authorization import create_authorization, oauth_routes
 from mogplex_mcp.auth.credentials import Credentials
+from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.origin import Addresses, OriginMiddleware
 from mogplex_mcp.auth.pat import TokenChecks
 from mogplex_mcp.auth.signin.authorization_client import AuthorizationClient
 from mogplex_mcp.auth.signin.local import MintCredential, new_local_signin
+from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import PublicUrls
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
@@ -33,6 +37,8 @@ from mogplex_mcp.store.tokens import AccessRecord, find_access_token
 from mogplex_mcp.web.pages import Pages
 from mogplex_mcp.web.routes import account_routes
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Certificates take long to load, and there are none to check here."""
 REDIRECT = "https://client.example/callback"
 
 
@@ -74,12 +80,13 @@ class Site:
     base: str
     store: Store
     credentials: Credentials
+    endings: Endings
     visitors: list[httpx2.AsyncClient] = field(default_factory=list)
 
     def visitor(self, host: str | None = None) -> Visitor:
         """A browser of its own."""
         base = self.base if host is None else self.base.replace("127.0.0.1", host)
-        http = httpx2.AsyncClient(timeout=30, trust_env=False)
+        http = httpx2.AsyncClient(timeout=30, trust_env=False, verify=NO_TLS)
         self.visitors.append(http)
         return Visitor(base, http)
 
@@ -166,6 +173,7 @@ async def serving_site(
     hosted = upstream.route.kind == "hosted"
     client = AuthorizationClient(upstream, dev=settings.dev) if hosted else None
     credentials = Credentials(store, client, revoke_local)
+    endings = Endings(store, AccessTokens(store, credentials), OpenStreams(), credentials)
     pages = Pages()
     authorization = await asyncio.to_thread(create_authorization, settings, store)
     routes = account_routes(
@@ -176,6 +184,7 @@ async def serving_site(
         pages=pages,
         authorization=authorization,
         credentials=credentials,
+        endings=endings,
         authorization_client=client,
         checks=TokenChecks(upstream),
         mint_local_credential=mint,
@@ -187,7 +196,7 @@ async def serving_site(
     listening = listen("127.0.0.1", 0)
     server = make_server(app)
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    site = Site(f"http://127.0.0.1:{listening.getsockname()[1]}", store, credentials)
+    site = Site(f"http://127.0.0.1:{listening.getsockname()[1]}", store, credentials, endings)
     try:
         yield site
     finally:

@@ -300,5 +300,6 @@ async def test_revoking_the_last_agent_revokes_at_mogplex(hosted: Site, mogplex:
     await client.redeem(query_of(allowed.headers["location"])["code"])
     (refresh_token,) = mogplex.refresh
     await visitor.submit(await visitor.get("/account/connections"), "/account/connections/revoke")
+    await hosted.endings.finish()
     assert mogplex.revoked == [refresh_token]
     assert mogplex.access == {}

@@ -1,0 +1,70 @@
+"""What follows when a grant ends or changes: its tokens are looked up anew, its streams end, its credential goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine
+from typing import Any
+
+from mogplex_mcp.auth.access import AccessTokens
+from mogplex_mcp.auth.credentials import Credentials
+from mogplex_mcp.auth.streams import OpenStreams
+from mogplex_mcp.store.grants import Revoked, revoked_among
+from mogplex_mcp.store.pruning import prune
+from mogplex_mcp.store.store import Store
+
+HOUSEKEEPING_SECONDS = 60.0
+
+
+class Endings:
+    """Carries out what a change of grants means for this process.
+
+    Args:
+        store: Where grants are.
+        access: Tokens seen lately.
+        streams: What is under way.
+        credentials: What is revoked upstream with an account's last grant.
+    """
+
+    def __init__(self, store: Store, access: AccessTokens, streams: OpenStreams, credentials: Credentials) -> None:
+        self._store = store
+        self._access = access
+        self._streams = streams
+        self._credentials = credentials
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def changed(self, grant_ids: Collection[str]) -> None:
+        """Scopes changed: felt by the next request."""
+        self._access.forget(grant_ids)
+
+    async def ended(self, revoked: Revoked) -> None:
+        """Grants were revoked: felt at once. Revoking upstream is not waited for."""
+        self._access.forget(revoked.grant_ids)
+        self._streams.end(revoked.grant_ids)
+        self._start(self._credentials.revoke(revoked.credential))
+
+    async def keep(self) -> None:
+        """Notice what other processes revoke, and keep house; for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._streams.watch(self._revoked_elsewhere))
+            tasks.create_task(self._housekeeping())
+
+    async def finish(self) -> None:
+        """Wait for revocations under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _revoked_elsewhere(self, grant_ids: Collection[str]) -> Collection[str]:
+        return await self._store.db.call(revoked_among, self._store, grant_ids)
+
+    async def _housekeeping(self) -> None:
+        while True:
+            pruned = await self._store.db.call(prune, self._store)
+            for credential in pruned.credentials:
+                await self._credentials.revoke(credential)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
