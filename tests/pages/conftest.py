@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 from mogplex_mcp.api import open_upstream
 from mogplex_mcp.local.database import open_database
 from mogplex_mcp.local.embedded import embedded_transport
+from mogplex_mcp.local.repos import ensure_demo
 from mogplex_mcp.local.tokens import create_token, list_tokens, revoke_token
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
@@ -20,11 +22,23 @@ from tests.authorization_server import Mogplex
 from tests.pages.hosting import Client, Site, serving_site
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A short path: the daemon's Unix socket lies below it."""
+@pytest.fixture(scope="session")
+def used_home() -> Iterator[Path]:
+    """A home whose databases, key and demonstration repository are made: that is most of what a first start takes."""
     with tempfile.TemporaryDirectory(prefix="mm-") as name:
+        settings = Settings(home=Path(name))
+        open_store(settings).close()
+        database = open_database(settings)
+        ensure_demo(database, settings.data_dir)
+        database.close()
         yield Path(name)
+
+
+@pytest.fixture
+def home(used_home: Path) -> Iterator[Path]:
+    """A home of its own, at a short path: the daemon's Unix socket lies below it."""
+    with tempfile.TemporaryDirectory(prefix="mm-") as name:
+        yield shutil.copytree(used_home, name, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -93,9 +107,9 @@ async def mogplex() -> AsyncIterator[Mogplex]:
 
 
 @asynccontextmanager
-async def hosted_site(home: Path, store: Store, mogplex: Mogplex) -> AsyncIterator[Site]:
+async def hosted_site(home: Path, store: Store, mogplex: Mogplex, **more: object) -> AsyncIterator[Site]:
     """The pages of a server over a hosted Mogplex."""
-    settings = Settings(home=home, url=mogplex.base, dev=True)
+    settings = Settings.model_validate({"home": home, "url": mogplex.base, "dev": True, **more})
 
     def never() -> object:
         raise AssertionError("hosted Mogplex needs no embedded one")
