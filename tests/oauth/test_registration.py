@@ -109,7 +109,7 @@ async def test_unknown_and_null_members_are_ignored(site: Site) -> None:
 
 
 async def test_a_client_that_registered_without_scope_may_ask_for_all(site: Site) -> None:
-    """RFC 7591 §2: no scope is no limit; neither is an old one, because the person ticks each at every authorization."""
+    """RFC 7591 §2: no scope is no limit; neither is an old one, because the person ticks each scope."""
     for scope in (None, "tools:read", "openid"):
         client = await site.register(scope=scope)
         pending = await site.authorization.pending(await site.request_id(client["client_id"], scope="agents:run"))
@@ -251,8 +251,23 @@ JSON = st.recursive(
     max_leaves=8,
 )
 MEMBERS = st.sampled_from(
-    ["client_name", "client_uri", "logo_uri", "scope", "contacts", "jwks", "jwks_uri", "software_id", "grant_types"]
-    + ["response_types", "token_endpoint_auth_method", "application_type", "tos_uri", "software_statement", "x"]
+    [
+        "client_name",
+        "client_uri",
+        "logo_uri",
+        "scope",
+        "contacts",
+        "jwks",
+        "jwks_uri",
+        "software_id",
+        "grant_types",
+        "response_types",
+        "token_endpoint_auth_method",
+        "application_type",
+        "tos_uri",
+        "software_statement",
+        "x",
+    ]
 )
 
 

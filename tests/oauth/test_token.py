@@ -119,7 +119,7 @@ async def test_a_code_ends_after_a_minute(timed: Site, clock: Clock) -> None:
 async def test_a_code_is_bound_to_challenge_redirect_and_resource(
     site: Site, method: str, changes: dict[str, str | None], error: str
 ) -> None:
-    """RFC 7636 §4.6, RFC 6749 §4.1.3, RFC 8707 §2.2: also for confidential clients; a wrong request does not use it up."""
+    """RFC 7636 §4.6, RFC 6749 §4.1.3, RFC 8707 §2.2: confidential clients too; a wrong request keeps it good."""
     client = await site.register(token_endpoint_auth_method=method)
     secret = client.get("client_secret")
     code = await site.code(client["client_id"])
@@ -224,7 +224,7 @@ def basic(client_id: str, secret: str) -> httpx2.Headers:
 async def test_a_confidential_client_authenticates_as_it_registered(
     site: Site, registered: str | None, accepted: set[str]
 ) -> None:
-    """RFC 6749 §2.3.1, RFC 7591 §2: basic and post; a client that named no method may use either, none never suffices."""
+    """RFC 6749 §2.3.1, RFC 7591 §2: basic and post; who named no method may use either, never none."""
     client = await site.register(token_endpoint_auth_method=registered)
     client_id, secret = client["client_id"], client["client_secret"]
     form: dict[str, str | list[str]] = {"grant_type": "refresh_token", "refresh_token": "mgo_rt_x"}

@@ -5,7 +5,7 @@ URL carries the address, ``Host`` and TLS carry the name. A proxy of the environ
 names that could mean something public pass.
 
 Sources: draft-ietf-oauth-client-id-metadata-document, section 8.6 (SSRF); MCP security best practices, "Server-Side
-Request Forgery"; RFC 6890 and its registries; RFC 6052, RFC 3056 and RFC 4291 for IPv4 inside IPv6.
+Request Forgery"; RFC 6890 and its registries; RFC 6052, RFC 4291 and RFC 5214 for IPv4 inside IPv6.
 """
 
 from __future__ import annotations
@@ -34,9 +34,36 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[IpAddress]]]
 
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")
-"""A public address that answers with a machine's secrets inside Azure alone."""
+# Written out, because what Python counts as global differs between its patch releases.
+_NOT_PUBLIC_4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "168.63.129.16/32",
+    ]
+)
+_PUBLIC_6 = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_6 = tuple(
+    ipaddress.IPv6Network(network)
+    for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+)
 _INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "test", "invalid", "onion")
 _JSON = re.compile(r"application/(?:json|[\w.-]+\+json)", re.ASCII)
 
@@ -156,25 +183,22 @@ class DocumentFetcher:
 
 def is_public(address: IpAddress) -> bool:
     """Whether an address belongs to the public internet, IPv4 inside IPv6 included."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inside = _embedded(address)
-        if inside is not None:
-            return is_public(inside)
-        return address.is_global and not address.is_multicast and not address.is_site_local
-    return address.is_global and not address.is_multicast and not address.is_reserved and address != _AZURE_HOST
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    inside = _embedded(address)
+    if inside is not None and not is_public(inside):
+        return False
+    if any(address in network for network in _NAT64) or address.ipv4_mapped is not None:
+        return True
+    return address in _PUBLIC_6 and not any(address in network for network in _NOT_PUBLIC_6)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that traffic to an IPv6 address may end at: mapped, compatible, NAT64, 6to4, Teredo, ISATAP."""
+    """The IPv4 address that traffic to an IPv6 address may end at: mapped, NAT64 or ISATAP (RFC 5214, section 6.1)."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in (*_NAT64, _COMPATIBLE)):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE:
+    isatap = (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE
+    if isatap or any(address in network for network in _NAT64):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 
