@@ -51,23 +51,50 @@ def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
     )
 
 
-def test_the_first_start_shows_a_line_to_paste_and_the_second_says_how_to_make_another(home: Path) -> None:
+def new_token(home: Path) -> str:
+    created = run(home, "local", "tokens", "create")
+    found = re.search(r"mog_\w+", created.stdout)
+    assert found is not None, created.stderr
+    return found[0]
+
+
+def test_serve_shows_a_line_to_paste_without_a_header_and_a_code_to_sign_in_with(home: Path) -> None:
     log = home / "out.txt"
-    environment = {"MOGPLEX_HOME": str(home)}
-    with running([*COMMAND, "serve", "--port", "0"], log, environment) as server:
+    with running([*COMMAND, "serve", "--port", "0"], log, {"MOGPLEX_HOME": str(home)}) as server:
         text = log.read_text()
-        line = re.search(
-            r"claude mcp add --transport http mogplex (\S+) --header \"Authorization: Bearer (mog_\w+)\"", text
-        )
-        assert line is not None
-        assert line[1] == f"http://127.0.0.1:{server.port}/mcp"
-        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "mogplex_list_repos"}}
-        answer = httpx2.post(line[1], json=body, headers={"Authorization": f"Bearer {line[2]}"})
-        assert answer.json()["result"]["structuredContent"]["repos"][0]["full_name"] == "demo/hello"
-    with running([*COMMAND, "serve", "--port", "0"], log, environment):
-        text = log.read_text()
+        base = f"http://127.0.0.1:{server.port}"
+        assert re.search(rf"claude mcp add --transport http mogplex {base}/mcp$", text, re.MULTILINE)
         assert "mog_" not in text
-        assert "local tokens create" in text
+        link = re.search(rf"{base}/account/signin/local\?code=\S+", text)
+        assert link is not None
+        assert httpx2.get(link[0]).status_code == 200
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "mogplex_list_repos"}}
+        answer = httpx2.post(f"{base}/mcp", json=body, headers={"Authorization": f"Bearer {new_token(home)}"})
+        assert answer.json()["result"]["structuredContent"]["repos"][0]["full_name"] == "demo/hello"
+
+
+def test_another_code_is_made_on_the_command_line(home: Path) -> None:
+    with running([*COMMAND, "serve", "--port", "0"], home / "out.txt", {"MOGPLEX_HOME": str(home)}) as server:
+        made = run(home, "local", "signin", "--port", str(server.port))
+        link = re.search(r"http://\S+", made.stdout)
+        assert link is not None, made.stderr
+        assert made.stdout.splitlines()[0] in httpx2.get(link[0]).text
+
+
+def test_a_code_is_refused_where_people_come_from_elsewhere(home: Path) -> None:
+    made = run(home, "local", "signin", MOGPLEX_MCP_PUBLIC_URL="https://mcp.example.com")
+    assert made.returncode == 1
+    assert "this computer" in made.stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"MOGPLEX_MCP_HOST": "0.0.0.0"}, {"MOGPLEX_MCP_PUBLIC_URL": "http://mcp.example.com"}],
+)
+def test_an_address_without_tls_is_refused_at_the_start(home: Path, variables: dict[str, str]) -> None:
+    result = run(home, "serve", "--port", "0", **variables)
+    assert result.returncode == 1
+    assert "https://" in result.stderr
 
 
 def test_state_is_private(home: Path) -> None:
@@ -81,19 +108,16 @@ def test_state_is_private(home: Path) -> None:
 def test_logs_have_one_line_a_request_and_no_secret(home: Path) -> None:
     log = home / "out.txt"
     with running([*COMMAND, "serve", "--port", "0"], log, {"MOGPLEX_HOME": str(home)}) as server:
-        token = re.search(r"mog_\w+", log.read_text())
-        assert token is not None
+        token = new_token(home)
         shown = len(log.read_bytes())
         for name in ("mogplex_list_repos", "no_such"):
             body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": {}}}
-            httpx2.post(
-                f"http://127.0.0.1:{server.port}/mcp", json=body, headers={"Authorization": f"Bearer {token[0]}"}
-            )
+            httpx2.post(f"http://127.0.0.1:{server.port}/mcp", json=body, headers={"Authorization": f"Bearer {token}"})
     lines = [json.loads(line) for line in log.read_bytes()[shown:].decode().splitlines()]
     requests = [line for line in lines if line["event"] == "request"]
     assert [line["tool"] for line in requests] == ["mogplex_list_repos", "no_such"]
     assert all(line["account"].startswith("pat-") and line["ms"] >= 0 for line in requests)
-    assert token[0] not in log.read_bytes()[shown:].decode()
+    assert token not in log.read_text()
 
 
 def test_a_busy_port_names_the_option(home: Path) -> None:
@@ -124,10 +148,9 @@ def test_ctrl_c_ends_the_server_in_time_although_a_stream_is_open_and_a_run_work
     log = home / "out.txt"
     environment = {"MOGPLEX_HOME": str(home), "MOGPLEX_LOCAL_HARNESS": "demo"}
     with running([*COMMAND, "serve", "--port", "0"], log, environment) as server:
-        token = re.search(r"mog_\w+", log.read_text())
-        assert token is not None
+        token = new_token(home)
         url = f"http://127.0.0.1:{server.port}/mcp"
-        headers = {"Authorization": f"Bearer {token[0]}", "Accept": "application/json, text/event-stream"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
         with httpx2.Client(headers=headers, timeout=20) as http:
             client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
             opened = http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client})
