@@ -56,6 +56,7 @@ class Site:
     """A running authorization server, seen from a client; and what its person does, without the pages."""
 
     base: str
+    issuer: str
     store: Store
     authorization: Authorization
     http: httpx2.AsyncClient
@@ -66,7 +67,7 @@ class Site:
     @property
     def resource(self) -> str:
         """The endpoint that tokens are for."""
-        return f"{self.base}/mcp"
+        return f"{self.issuer}/mcp"
 
     async def register(self, **metadata: object) -> Json:
         """Register a public client, unless the metadata says otherwise."""
@@ -114,7 +115,7 @@ class Site:
         pending = await self.authorization.pending(request_id)
         assert pending is not None
         location = await self.authorization.approve(
-            request_id, self.account_id, scopes or pending.request.scopes, issuer=self.base, address="127.0.0.1"
+            request_id, self.account_id, scopes or pending.request.scopes, issuer=self.issuer, address="127.0.0.1"
         )
         return answer_in(location)["code"]
 
@@ -194,7 +195,7 @@ async def running(store: Store, authorization: Authorization, settings: Settings
     try:
         async with httpx2.AsyncClient(base_url=base, timeout=30, verify=NO_TLS, **client) as http:
             account_id = await asyncio.to_thread(sign_in)
-            yield Site(base, store, authorization, http, account_id, problems, ended)
+            yield Site(base, settings.mcp_public_url or base, store, authorization, http, account_id, problems, ended)
     finally:
         server.should_exit = True
         await task
