@@ -18,7 +18,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from mogplex_mcp.auth.authorization.authorization_server import AuthorizationServer, error_url
 from mogplex_mcp.auth.authorization.client_documents import ClientDocumentError
 from mogplex_mcp.auth.authorization.clients import Clients, OAuthClient
-from mogplex_mcp.auth.authorization.metadata import AUTHORIZE
+from mogplex_mcp.auth.authorization.metadata import AUTHORIZE, SHIM_DOCUMENT
 from mogplex_mcp.auth.authorization.parameters import ParameterError, Parameters, ProtocolRequest
 from mogplex_mcp.auth.authorization.problem import Problem, ProblemError
 from mogplex_mcp.auth.authorization.response import answer_url
@@ -200,6 +200,9 @@ class Authorization:
         if client_id is None:
             raise ProblemError(Problem("invalid_request", detail="The request does not name one client."))
         try:
+            base = client_id.removesuffix(SHIM_DOCUMENT)
+            if base != client_id and request.is_ours(base + ENDPOINT):
+                return await self.clients.find_own(client_id)
             return await self.clients.find(client_id, request.address)
         except UnknownClientError:
             raise ProblemError(Problem("unknown_client")) from None

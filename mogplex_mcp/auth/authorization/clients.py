@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749 import ClientMixin
 
-from mogplex_mcp.auth.authorization.client_documents import ClientDocuments
+from mogplex_mcp.auth.authorization.client_documents import ClientDocuments, client_of
 from mogplex_mcp.auth.authorization.configured_clients import ConfiguredClients
+from mogplex_mcp.auth.authorization.metadata import SHIM_DOCUMENT, MetadataDocuments
 from mogplex_mcp.auth.authorization.redirect_uris import matches
 from mogplex_mcp.auth.scopes import known_scopes
 from mogplex_mcp.store.clients import StoredClient, get_client, put_client
@@ -113,6 +115,21 @@ class Clients:
             raise UnknownClientError("This client is not known here.")
         fetched = await self.documents.fetch(client_id, address, now=self.store.now())
         return self._oauth_client(await self.store.db.call(put_client, self.store, fetched))
+
+    async def find_own(self, client_id: str) -> OAuthClient:
+        """The client whose document this server publishes: it need not be fetched from ourselves.
+
+        Args:
+            client_id: The document's address, found to be this server's.
+
+        Raises:
+            UnknownClientError: Documents are switched off.
+        """
+        if self.documents is None:
+            raise UnknownClientError("This client is not known here.")
+        document = MetadataDocuments(client_id.removesuffix(SHIM_DOCUMENT)).shim()
+        client = client_of(client_id, json.dumps(document).encode(), cached_until=self.store.now())
+        return self._oauth_client(await self.store.db.call(put_client, self.store, client))
 
     def known(self, client_id: str) -> OAuthClient | None:
         """The client as it is stored: enough wherever a code or token proves that it was accepted before."""

@@ -17,6 +17,7 @@ TOKEN = "/oauth/token"  # noqa: S105 - a path
 REGISTER = "/oauth/register"
 REVOKE = "/oauth/revoke"
 JWKS = "/oauth/jwks"
+SHIM_DOCUMENT = "/oauth/clients/mogplex-mcp-shim.json"
 
 PROTECTED_RESOURCE_PATHS = (
     "/.well-known/oauth-protected-resource",
@@ -95,4 +96,18 @@ class MetadataDocuments:
             "id_token_signing_alg_values_supported": ["RS256"],
             "request_parameter_supported": False,
             "request_uri_parameter_supported": False,
+        }
+
+    def shim(self) -> dict[str, object]:
+        """The client document of the stdio shim (draft-ietf-oauth-client-id-metadata-document, section 4.1)."""
+        return {
+            "client_id": self.issuer + SHIM_DOCUMENT,
+            "client_name": "Mogplex MCP shim",
+            "client_uri": f"{self.issuer}/",
+            "redirect_uris": ["http://127.0.0.1/callback", "http://localhost/callback"],
+            "grant_types": list(GRANT_TYPES),
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+            "software_id": "mogplex-mcp-shim",
         }

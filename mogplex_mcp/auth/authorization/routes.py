@@ -27,6 +27,7 @@ from mogplex_mcp.auth.authorization.metadata import (
     PROTECTED_RESOURCE_PATHS,
     REGISTER,
     REVOKE,
+    SHIM_DOCUMENT,
     TOKEN,
     MetadataDocuments,
 )
@@ -70,6 +71,7 @@ CROSS_ORIGIN_PATHS = frozenset(
         *AUTHORIZATION_SERVER_PATHS,
         *OPENID_PATHS,
         JWKS,
+        SHIM_DOCUMENT,
         REGISTER,
         TOKEN,
         REVOKE,
@@ -146,6 +148,10 @@ class OAuthEndpoints:
     async def jwks(self, _: Request) -> Response:
         """An empty key set (RFC 7517, section 5): nothing here is signed."""
         return _document({"keys": []})
+
+    async def shim(self, request: Request) -> Response:
+        """The shim's client document."""
+        return _document(self._documents(request).shim())
 
     async def register(self, request: Request) -> Response:
         """RFC 7591, section 3."""
@@ -262,6 +268,7 @@ def oauth_routes(
         (AUTHORIZATION_SERVER_PATHS, endpoints.authorization_server),
         (OPENID_PATHS, endpoints.openid_configuration),
         ((JWKS,), endpoints.jwks),
+        ((SHIM_DOCUMENT,), endpoints.shim),
     )
     return [
         *(_cross_origin(path, handler, "GET") for paths, handler in documents for path in paths),
