@@ -33,13 +33,13 @@ class Host:
 
 def hosts(endpoint: str) -> tuple[Host, ...]:
     """The lines that connect each host to an endpoint."""
-    opencode = json.dumps({"mcp": {NAME: {"type": "remote", "url": endpoint, "enabled": True}}})
+    opencode = json.dumps({"mcp": {NAME: {"type": "remote", "url": endpoint}}}, indent=2)
     return (
         Host("Claude Code", "In a terminal:", f"claude mcp add --transport http {NAME} {endpoint}"),
         Host("Codex", "In a terminal:", f"codex mcp add {NAME} --url {endpoint}"),
         Host("opencode", "In opencode.json:", opencode),
         Host(
-            "MCP Inspector", "In a terminal, then connect to the address above:", "npx @modelcontextprotocol/inspector"
+            "MCP Inspector", "In a terminal, then connect to the address below:", "npx @modelcontextprotocol/inspector"
         ),
         Host("Any other host", "A server of the type “HTTP” or “Streamable HTTP”, without a token:", endpoint),
     )
