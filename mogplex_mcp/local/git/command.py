@@ -28,6 +28,7 @@ _CONFIG = (
     "core.quotepath=false",
     "advice.addEmbeddedRepo=false",
 )
+_EMPTY_VERDICTS = {"fatal: adding files failed", "fatal: updating files failed"}
 _KEPT_GIT_VARIABLES = {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"}
 
 
@@ -78,7 +79,7 @@ def run_git(
         raise GitError(f"git could not be started in {cwd}: {error.strerror}") from error
     with process:
         try:
-            out, err = process.communicate(stdin.encode("utf-8", "surrogateescape"), timeout=timeout)
+            out, err = process.communicate(stdin.encode("utf-8", "replace"), timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise GitError(f"git {arguments[0]} took longer than {timeout:g} s") from error
         finally:
@@ -92,8 +93,8 @@ def run_git(
 
 
 def _last_line(text: str) -> str:
-    """git's own verdict: its last ``fatal:`` or ``error:`` line, else its last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """git's own verdict: its last ``fatal:`` or ``error:`` line that says something, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and line.strip() not in _EMPTY_VERDICTS]
     verdicts = [line for line in lines if line.startswith(("fatal:", "error:"))]
     last = (verdicts or lines or [""])[-1]
     return re.sub(r"[\x00-\x1f\x7f]", " ", last.removeprefix("fatal: ").removeprefix("error: "))[:_MAX_MESSAGE]

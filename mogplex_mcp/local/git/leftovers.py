@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from mogplex_mcp.local.git.command import CHECKOUT_TIMEOUT, GitError, run_git
-from mogplex_mcp.local.git.worktree import LFS_OFF, admin_directory, head, unlock
+from mogplex_mcp.local.git.worktree import LFS_OFF, admin_directory, head, remove_tree, unlock
+
+MAX_OBSTACLES = 20
+"""How many paths may stand in the way before the rest is given up."""
+_REFUSED_PATH = re.compile(
+    # A required filter that fails, such as git-crypt's without its key; or what cannot be read, or is a repository
+    # without a commit.
+    r"(?P<filtered>.+): clean filter '[^']*' failed\Z"
+    r"|(?:unable to index file )?'(?P<unreadable>.+?)/?'(?: does not have a commit checked out)?\Z"
+)
 
 
 def identity(worktree: Path) -> dict[str, str]:
@@ -36,22 +46,8 @@ def commit_leftovers(worktree: Path, message: str, *, branch: str | None = None)
     """
     admin = admin_directory(worktree)
     unlock(admin)
-    refused: GitError | None = None
-    try:
-        _stage(worktree)
-    except GitError as error:
-        refused = error
-    made = None
-    if run_git(worktree, "status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty"):
-        run_git(
-            worktree,
-            *("commit", "--quiet", "--no-verify", "--cleanup=whitespace", "--allow-empty-message", "--file=-"),
-            config=LFS_OFF,
-            stdin=message,
-            timeout=CHECKOUT_TIMEOUT,
-            extra=identity(worktree),
-        )
-        made = head(worktree)
+    refused = _stage(worktree)
+    made = _commit(worktree, admin, message)
     if branch is not None:
         _bring_home(worktree, branch, message)
     if refused is not None:
@@ -59,12 +55,70 @@ def commit_leftovers(worktree: Path, message: str, *, branch: str | None = None)
     return made
 
 
-def _stage(worktree: Path) -> None:
-    try:
-        run_git(worktree, "add", "--all", timeout=CHECKOUT_TIMEOUT)
-    except GitError:
+def _stage(worktree: Path) -> GitError | None:
+    """Add everything; what stands in the way is left out and told, because the rest is somebody's work too."""
+    left_out: list[str] = []
+    last: GitError | None = None
+    for _ in range(MAX_OBSTACLES):
         unlock(admin_directory(worktree))
-        run_git(worktree, "add", "--all", "--ignore-errors", config=LFS_OFF, timeout=CHECKOUT_TIMEOUT)
+        paths = (".", *(f":(top,exclude,literal){path}" for path in left_out))
+        try:
+            run_git(worktree, "add", "--all", "--", *paths, config=LFS_OFF if last else (), timeout=CHECKOUT_TIMEOUT)
+        except GitError as error:
+            refused = _REFUSED_PATH.match(str(error))
+            path = refused and (refused["filtered"] or refused["unreadable"])
+            if path and _dissolve(worktree, path):
+                continue
+            if last is not None:  # Git LFS was switched off already, so this path it is.
+                if not path:
+                    return error
+                left_out.append(path)
+            last = error
+        else:
+            inner = [path for path in _staged_repositories(worktree) if _dissolve(worktree, path)]
+            if not inner:
+                return last if left_out else None
+            run_git(
+                worktree, "rm", "--cached", "--force", "--quiet", "--", *(f":(top,literal){path}" for path in inner)
+            )
+    return last or GitError("too many repositories lie inside")
+
+
+def _staged_repositories(worktree: Path) -> list[str]:
+    """Directories that are staged as a mere reference to a commit of their own."""
+    entries = run_git(worktree, "ls-files", "--stage", "-z").split("\0")
+    return [entry.split("\t", 1)[1] for entry in entries if entry.startswith("160000 ")]
+
+
+def _dissolve(worktree: Path, path: str) -> bool:
+    """Make a repository that the agent made inside (many generators do) a plain directory, so that its files are kept.
+
+    Its history would go with the worktree, and all its files too. A submodule's lies elsewhere: there ``.git`` is a
+    file, and it stays.
+    """
+    inner = worktree / path / ".git"
+    if inner.is_symlink() or not inner.is_dir() or not inner.resolve().is_relative_to(worktree.resolve()):
+        return False
+    remove_tree(inner)
+    return True
+
+
+def _commit(worktree: Path, admin: Path, message: str) -> str | None:
+    """Commit the index. By plumbing: ``git commit`` would look at the files again, through filters that may fail."""
+    tree = run_git(worktree, "write-tree", config=LFS_OFF).strip()
+    merging = admin / "MERGE_HEAD"
+    others = merging.read_text("ascii").split() if merging.exists() else []
+    try:
+        here = head(worktree)
+    except GitError:
+        here = ""  # The agent has begun a history of its own.
+    if here and not others and run_git(worktree, "rev-parse", f"{here}^{{tree}}").strip() == tree:
+        return None
+    parents = [part for parent in (here, *others) if parent for part in ("-p", parent)]
+    made = run_git(worktree, "commit-tree", tree, *parents, stdin=message, extra=identity(worktree)).strip()
+    run_git(worktree, "update-ref", "-m", "commit: left by the agent", "HEAD", made, here)
+    merging.unlink(missing_ok=True)
+    return made
 
 
 def _bring_home(worktree: Path, branch: str, message: str) -> None:

@@ -81,22 +81,22 @@ def remove_worktree(repo: Repository, path: Path) -> None:
         GitError, OSError: it could not be removed.
     """
     if not repo.git_dir.is_dir():
-        _remove_tree(path)
+        remove_tree(path)
         return
     try:
         run_git(repo.path, "worktree", "remove", "--force", "--force", str(path), timeout=CHECKOUT_TIMEOUT)
     except GitError:
-        _remove_tree(path)
+        remove_tree(path)
         for record in (repo.git_dir / "worktrees").glob("*/gitdir"):
             if Path(os.path.realpath(record.read_text("utf-8", "surrogateescape").removesuffix("\n"))) == Path(
                 os.path.realpath(path / ".git")
             ):
                 shutil.rmtree(record.parent)
     else:
-        _remove_tree(path)
+        remove_tree(path)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """Remove a directory, read-only ones inside it too (package caches are), never following a link."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)

@@ -144,5 +144,5 @@ def _text_of(content: object) -> str | None:
 
 def _plain(error: str) -> str:
     """The CLI's own words; where they mean "no login", what to do comes first."""
-    unsigned = "Please run /login" in error or "Invalid API key" in error
+    unsigned = any(sign in error for sign in ("Please run /login", "Invalid API key", "Failed to authenticate"))
     return f"{SIGN_IN} ({error})"[:MAX_ERROR] if unsigned else error
