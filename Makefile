@@ -59,7 +59,7 @@ proof: dev node ## The slow proof: the conformance suite, other people's clients
 	$(BIN)/python -m pytest -m slow
 
 tables: dev ## Write the README's generated tables anew
-	$(BIN)/python tests/tables.py
+	$(BIN)/python -m tests.tables
 
 snapshots: dev ## Record the tools' wire schemas anew, for review
 	$(BIN)/python tests/tools/snapshots.py

@@ -1,4 +1,4 @@
-"""The documents of ``.well-known-examples/``: written by ``python -m tests.oauth.examples``."""
+"""The documents of ``.well-known-examples/``: written by ``make tables``."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,8 @@ def examples() -> dict[str, str]:
     return {name: json.dumps(document, indent=2) + "\n" for name, document in found.items()}
 
 
-if __name__ == "__main__":
+def write_examples() -> None:
+    """Write the files anew."""
     DIRECTORY.mkdir(exist_ok=True)
     for name, text in examples().items():
         (DIRECTORY / name).write_text(text)

@@ -30,8 +30,8 @@ async def public(tmp_path: Path, store: Store) -> AsyncIterator[Site]:
 
 
 def test_every_example_is_there_and_no_other() -> None:
-    """Written anew with: python -m tests.oauth.examples."""
-    assert {path.name: path.read_text() for path in DIRECTORY.iterdir()} == examples()
+    """They are files as a web server would host them."""
+    assert {path.name: path.read_text() for path in DIRECTORY.iterdir()} == examples(), "record it with: make tables"
     assert set(SERVED) == set(examples())
 
 

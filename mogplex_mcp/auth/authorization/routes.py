@@ -186,6 +186,8 @@ class OAuthEndpoints:
             return self.problem_page(request, Problem("too_many", 429, retry_after=error.retry_after))
         except ProblemError as error:
             return self.problem_page(request, error.problem)
+        except DBAPIError:
+            return self.problem_page(request, Problem("server_error", 503, "The database does not answer."))
         return RedirectResponse(f"{CONSENT}?request={request_id}", 303, {"Cache-Control": "no-store"})
 
     async def token(self, request: Request) -> Response:
