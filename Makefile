@@ -55,7 +55,8 @@ format: dev ## Format and fix what can be fixed
 bench: dev ## Measure this server beside a bare proxy
 	$(BIN)/python -m bench
 
-proof: dev node ## The slow proof: the conformance suite, other people's clients, soak
+proof: dev node ## The slow proof: the conformance suite, other people's clients, a real browser, soak
+	@command -v chromium >/dev/null || { echo "The slow proof opens a browser: install Chromium as chromium" >&2; exit 1; }
 	$(BIN)/python -m pytest -m slow
 
 tables: dev ## Write the README's generated tables anew

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from mogplex_mcp.serving import listen, make_server
 from tests.pages import conftest as pages
 from tests.pages.hosting import Client, Site
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",

@@ -108,20 +108,26 @@ async def test_a_box_that_is_ticked_later_is_felt_at_once(
     token = await connect(site, page, agent, listener)
     await page.goto(f"{site.base}/account/connections")
     card = page.get_by_role("region", name="Claude Code")
+    refused = await site.call(token, "mogplex_cancel_run", run_id="x")
+    assert refused.status_code == 403
+    assert "agents:run" in refused.headers["www-authenticate"]
     await card.get_by_label(RUN).check()
     await card.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("status")).to_contain_text("Saved")
+    assert (await site.call(token, "mogplex_cancel_run", run_id="x")).status_code == 200
     assert await scopes(site, token) == {"tools:read", "agents:run"}
     await expect(card.get_by_label(RUN)).to_be_checked()
 
 
 async def test_revoking_is_felt_at_once(site: Site, page: Page, agent: Client, listener: Listener) -> None:
     token = await connect(site, page, agent, listener)
+    assert (await site.call(token, "mogplex_list_repos")).status_code == 200
     await page.goto(f"{site.base}/account/connections")
     await page.get_by_role("button", name="Revoke Claude Code").click()
     await expect(page.get_by_role("status")).to_contain_text("Revoked")
     await expect(page.locator("main")).to_contain_text("No agent is connected")
     assert await scopes(site, token) == set()
+    assert (await site.call(token, "mogplex_list_repos")).status_code == 401
 
 
 async def test_a_sign_in_that_ended_is_asked_for_again_and_the_question_is_kept(

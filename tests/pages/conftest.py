@@ -1,7 +1,6 @@
 """A server's pages over the embedded Mogplex, and over a hosted one with an authorization server of its own."""
 
 import asyncio
-import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -11,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mogplex_mcp.api import open_upstream
+from mogplex_mcp.embedded_tokens import EmbeddedTokens
 from mogplex_mcp.local.database import open_database
 from mogplex_mcp.local.embedded import embedded_transport
 from mogplex_mcp.local.repos import ensure_demo
-from mogplex_mcp.local.tokens import create_token, list_tokens, revoke_token
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store, open_store
@@ -38,7 +37,8 @@ def used_home() -> Iterator[Path]:
 def home(used_home: Path) -> Iterator[Path]:
     """A home of its own, at a short path: the daemon's Unix socket lies below it."""
     with tempfile.TemporaryDirectory(prefix="mm-") as name:
-        yield shutil.copytree(used_home, name, dirs_exist_ok=True)
+        shutil.copytree(used_home, name, dirs_exist_ok=True)
+        yield Path(name)
 
 
 @pytest.fixture
@@ -53,23 +53,11 @@ def store(home: Path) -> Iterator[Store]:
 async def local_site(home: Path, store: Store, **more: object) -> AsyncIterator[Site]:
     """The pages of a server over its embedded Mogplex."""
     settings = Settings.model_validate({"home": home, "transport": "process", "local_rate_limit": 0, **more})
-    async with open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True)) as upstream:
-        database = await asyncio.to_thread(open_database, settings)
-        numbers = itertools.count()
-
-        async def mint() -> str:
-            token, _ = await asyncio.to_thread(create_token, database, f"agents {next(numbers)}")
-            return token
-
-        async def revoke(token: str) -> None:
-            named = next(row for row in list_tokens(database) if token.startswith(row.prefix))
-            await asyncio.to_thread(revoke_token, database, named.id)
-
-        try:
-            async with serving_site(settings, store, upstream, mint=mint, revoke_local=revoke) as site:
-                yield site
-        finally:
-            database.close()
+    async with (
+        open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True)) as upstream,
+        serving_site(settings, store, upstream, EmbeddedTokens(settings)) as site,
+    ):
+        yield site
 
 
 @pytest.fixture

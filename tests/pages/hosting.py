@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
@@ -16,26 +16,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from mogplex_mcp.api import Upstream
-from mogplex_mcp.auth.access import AccessTokens
-from mogplex_mcp.auth.authorization import create_authorization, oauth_routes
+from mogplex_mcp.app import create_app
 from mogplex_mcp.auth.credentials import Credentials
-from mogplex_mcp.auth.endings import Endings
-from mogplex_mcp.auth.origin import Addresses, OriginMiddleware
-from mogplex_mcp.auth.pat import TokenChecks
 from mogplex_mcp.auth.signin.authorization_client import AuthorizationClient
-from mogplex_mcp.auth.signin.local import MintCredential, new_local_signin
-from mogplex_mcp.auth.streams import OpenStreams
-from mogplex_mcp.auth.urls import PublicUrls
+from mogplex_mcp.auth.signin.local import new_local_signin
+from mogplex_mcp.embedded_tokens import EmbeddedTokens
 from mogplex_mcp.serving import listen, make_server
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tokens import AccessRecord, find_access_token
-from mogplex_mcp.web.pages import Pages
-from mogplex_mcp.web.routes import account_routes
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Certificates take long to load, and there are none to check here."""
@@ -75,12 +66,17 @@ class Visitor:
 
 @dataclass
 class Site:
-    """A served site."""
+    """A served site.
+
+    Attributes:
+        base: Its address.
+        store: Its database.
+        credentials: The credentials in it, as another process of the same server sees them.
+    """
 
     base: str
     store: Store
     credentials: Credentials
-    endings: Endings
     visitors: list[httpx2.AsyncClient] = field(default_factory=list)
 
     def visitor(self, host: str | None = None) -> Visitor:
@@ -99,6 +95,13 @@ class Site:
         """Sign the owner in."""
         page = await visitor.get(f"/account/signin?request={request}" if request else "/account/signin")
         return await visitor.submit(page, "/account/signin/local", code=await self.local_code())
+
+    async def call(self, token: str, tool: str, **arguments: object) -> httpx2.Response:
+        """Call a tool over MCP, as a host with this token."""
+        params = {"name": tool, "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+        return await self.visitor().http.post(f"{self.base}/mcp", json=body, headers=headers)
 
     async def access(self, token: str) -> AccessRecord | None:
         """What a token of ours allows now."""
@@ -160,43 +163,15 @@ class Client:
 
 @asynccontextmanager
 async def serving_site(
-    settings: Settings,
-    store: Store,
-    upstream: Upstream,
-    *,
-    mint: MintCredential | None = None,
-    revoke_local: Any = None,
-    urls: PublicUrls | None = None,
+    settings: Settings, store: Store, upstream: Upstream, local: EmbeddedTokens | None = None
 ) -> AsyncIterator[Site]:
-    """Serve the pages until the block is left."""
-    urls = urls or PublicUrls.of(settings)
-    hosted = upstream.route.kind == "hosted"
-    client = AuthorizationClient(upstream, dev=settings.dev) if hosted else None
-    credentials = Credentials(store, client, revoke_local)
-    endings = Endings(store, AccessTokens(store, credentials), OpenStreams(), credentials)
-    pages = Pages()
-    authorization = await asyncio.to_thread(create_authorization, settings, store)
-    routes = account_routes(
-        settings=settings,
-        urls=urls,
-        store=store,
-        upstream=upstream,
-        pages=pages,
-        authorization=authorization,
-        credentials=credentials,
-        endings=endings,
-        authorization_client=client,
-        checks=TokenChecks(upstream),
-        mint_local_credential=mint,
-    )
-    app = Starlette(
-        routes=[*routes, *oauth_routes(authorization, urls, pages.error_page)],
-        middleware=[Middleware(OriginMiddleware, addresses=Addresses.of(settings))],
-    )
+    """Serve the whole application until the block is left."""
+    app = await asyncio.to_thread(create_app, settings, upstream, store, local)
+    client = AuthorizationClient(upstream, dev=settings.dev) if upstream.route.kind == "hosted" else None
     listening = listen("127.0.0.1", 0)
     server = make_server(app)
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    site = Site(f"http://127.0.0.1:{listening.getsockname()[1]}", store, credentials, endings)
+    site = Site(f"http://127.0.0.1:{listening.getsockname()[1]}", store, Credentials(store, client))
     try:
         yield site
     finally:
@@ -204,6 +179,14 @@ async def serving_site(
             await http.aclose()
         server.should_exit = True
         await task
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that happens beside the answer."""
+    ends = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < ends, "it did not happen in time"
+        await asyncio.sleep(0.02)
 
 
 def hidden_fields(html: str, action: str) -> dict[str, str]:

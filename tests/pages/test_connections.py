@@ -9,7 +9,7 @@ from mogplex_mcp.local.tokens import list_tokens
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tokens import note_use
-from tests.pages.hosting import Client, Site, Visitor, hidden_fields, query_of
+from tests.pages.hosting import Client, Site, Visitor, hidden_fields, query_of, until
 
 PAGE = "/account/connections"
 SCOPES = f"{PAGE}/scopes"
@@ -67,11 +67,14 @@ async def test_last_use_is_shown_with_its_address(site: Site, store: Store) -> N
 async def test_a_box_that_is_added_or_dropped_is_felt_at_once(site: Site) -> None:
     visitor = await owner(site)
     token = await connect(site, visitor)
+    assert (await site.call(token, "mogplex_cancel_run", run_id="x")).status_code == 403
     answer = await visitor.submit(await load(visitor), SCOPES, scope=["tools:read", "agents:run"])
     assert answer.status_code == 303
     more = await site.access(token)
+    assert (await site.call(token, "mogplex_cancel_run", run_id="x")).status_code == 200
     await visitor.submit(await load(visitor), SCOPES, scope=["agents:run"])
     less = await site.access(token)
+    assert (await site.call(token, "mogplex_list_repos")).status_code == 403
     assert more is not None
     assert less is not None
     assert set(more.scopes) == {"tools:read", "agents:run"}
@@ -101,9 +104,12 @@ async def test_revoking_one_agent_leaves_the_others(site: Site) -> None:
     visitor = await owner(site)
     stays = await connect(site, visitor, "Alpha")
     goes = await connect(site, visitor, "Beta")
+    assert (await site.call(goes, "mogplex_list_repos")).status_code == 200
     page = await load(visitor)
     beta = page.text.partition("Beta")[2]
     await visitor.post(REVOKE, hidden_fields(beta, REVOKE))
+    assert (await site.call(goes, "mogplex_list_repos")).status_code == 401
+    assert (await site.call(stays, "mogplex_list_repos")).status_code == 200
     gone, kept = await site.access(goes), await site.access(stays)
     assert gone is None or gone.revoked
     assert kept is not None
@@ -130,7 +136,7 @@ async def test_the_last_agent_takes_the_local_token_with_it(site: Site, home: Pa
     await visitor.submit(await load(visitor), REVOKE)
     database = open_database(Settings(home=home))
     try:
-        assert all(token.revoked_at is not None for token in list_tokens(database))
+        await until(lambda: all(token.revoked_at is not None for token in list_tokens(database)))
     finally:
         database.close()
 
