@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +26,8 @@ from mogplex_mcp.web.pages import Pages
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_ID = 200
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class PageError(Exception):
@@ -103,6 +107,9 @@ class Site:
                 return self.pages.problem(error.kind, detail=error.detail, again=error.again)
             except StoreFullError as error:
                 return self.pages.problem("too_many", detail=str(error))
+            except DBAPIError as error:
+                _log.error("page_failed", path=request.url.path, error=type(error.orig).__name__)
+                return self.pages.problem("server_error")
 
         return answered
 

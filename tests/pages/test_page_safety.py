@@ -236,6 +236,17 @@ async def test_another_persons_agent_is_out_of_reach(hosted: Site, mogplex: Mogp
     assert "Test host" in (await ada.get(CONNECTIONS)).text
 
 
+async def test_a_database_that_fails_is_a_clear_page_too(site: Site, store: Store) -> None:
+    visitor = site.visitor()
+    await site.sign_in_locally(visitor)
+    with store.db.write() as conn:
+        conn.exec_driver_sql("ALTER TABLE sessions RENAME TO lost")
+    answer = await visitor.get(CONNECTIONS)
+    assert answer.status_code == 500
+    assert "Something went wrong here" in answer.text
+    assert "sessions" not in answer.text
+
+
 # DNS rebinding, redirects.
 
 
