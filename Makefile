@@ -22,8 +22,9 @@ $(VENV)/.runtime: $(VENV)/.python requirements.lock pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock shim/pyproject.toml
 	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e shim
 	@touch $@
 
 setup: $(VENV)/.runtime ## Make .venv with what requirements.lock pins

@@ -172,7 +172,13 @@ class Call:
             raise Undelivered(_explained(answer.status, asked), data=_facts(answer.status, asked))
         if error["code"] == HEADER_MISMATCH and self.is_modern and self._relist():
             return True
-        if answer.status == 400 and generation >= 0 and not self.is_modern and self._can_renew() and _names_session(bodies):
+        if (
+            answer.status == 400
+            and generation >= 0
+            and not self.is_modern
+            and self._can_renew()
+            and _names_session(bodies)
+        ):
             self._link.session.renew(generation, self.abort)  # servers made after a common example say it this way
             return True
         for known in list(self._remaining.values()):
@@ -307,7 +313,12 @@ def _object(value: object) -> Json:
 
 def _names_session(bodies: list[Json] | None) -> bool:
     error = error_of(bodies or [])
-    return error is not None and bodies is not None and bodies[0].get("id") is None and "session" in str(error.get("message")).lower()
+    return (
+        error is not None
+        and bodies is not None
+        and bodies[0].get("id") is None
+        and "session" in str(error.get("message")).lower()
+    )
 
 
 def _facts(status: int, asked: str | None) -> Json:

@@ -40,13 +40,13 @@ def main() -> int:
 
 def _run(command: str, options: Options) -> int:
     """Sign in, sign out or say which credential there is."""
-    from mogplex_mcp_shim import login  # noqa: PLC0415 - the pipe needs none of it to start
+    from mogplex_mcp_shim import login
 
     return {"login": login.login, "logout": login.logout, "status": login.status}[command](options)
 
 
 def _proxy(options: Options) -> None:
-    from mogplex_mcp_shim.pipe import Pipe  # noqa: PLC0415 - signing in and out need none of it
+    from mogplex_mcp_shim.pipe import Pipe
 
     if os.isatty(0):
         log.say(f"connected to a terminal; an MCP host would speak JSON-RPC here. Server: {options.server.origin}")

@@ -73,16 +73,26 @@ class Endpoint:
     def __init__(self, options: Options, credentials: Credentials) -> None:
         self._url = options.server
         self._pool = Pool(options.server)
-        self._credentials = None if options.has_own_authorization else credentials
+        self._credentials = credentials
         self._attach = options.attach
         self._fixed = [("User-Agent", f"mogplex-mcp-shim/{__version__}"), *options.headers]
         if options.attach is not None:
             self._fixed.append((ATTACH_HEADER, options.attach))
-        self._attach_lock = threading.Lock()
-        self._attach_seen = options.attach is None
+        self._attach_unseen = threading.Lock()
+        """Taken by the first answer, and never let go."""
 
-    def exchange(self, method: str, headers: Fields, body: bytes, abort: Abort, *, repeatable: bool, patience: float,
-                 on_sent: Callable[[], None] | None = None, timeout: float | None = None) -> Exchange:
+    def exchange(
+        self,
+        method: str,
+        headers: Fields,
+        body: bytes,
+        abort: Abort,
+        *,
+        repeatable: bool,
+        patience: float,
+        on_sent: Callable[[], None] | None = None,
+        timeout: float | None = None,
+    ) -> Exchange:
         """Send a request; wait, authorize and send it again as far as that helps.
 
         Args:
@@ -104,7 +114,7 @@ class Endpoint:
         """
         attempts = _Attempts()
         while True:
-            bearer = self._credentials.bearer() if self._credentials is not None else None
+            bearer = self._credentials.bearer()
             fields = [*self._fixed, *headers]
             if bearer is not None:
                 fields.append(("Authorization", f"Bearer {bearer}"))
@@ -122,12 +132,22 @@ class Endpoint:
                 self._look_for_attachment(answer)
                 return answer
 
-    def _is_final(self, answer: Exchange, bearer: str | None, attempts: _Attempts, abort: Abort, *, patience: float,
-                  repeatable: bool) -> bool:
+    def _is_final(
+        self,
+        answer: Exchange,
+        bearer: str | None,
+        attempts: _Attempts,
+        abort: Abort,
+        *,
+        patience: float,
+        repeatable: bool,
+    ) -> bool:
         status = answer.status
         if status < 300 or not patience:
+            if bearer is not None and status < 300:
+                self._credentials.on_accepted(bearer)
             return True
-        if status in {401, 403} and self._credentials is not None:
+        if status in {401, 403}:
             return not self._reauthorized(answer, bearer, attempts, abort)
         if status in {301, 302, 303, 307, 308}:
             self._redirect(answer, attempts)
@@ -141,7 +161,6 @@ class Endpoint:
         challenge = ", ".join(answer.headers.get_all("www-authenticate"))
         if answer.status == 403 and "insufficient_scope" not in challenge:
             return False
-        assert self._credentials is not None  # noqa: S101 - for the type checker
         attempts.authorizations += 1
         if attempts.authorizations > AUTHORIZATIONS:
             _drop(answer)
@@ -218,11 +237,9 @@ class Endpoint:
         return True
 
     def _look_for_attachment(self, answer: Exchange) -> None:
-        if self._attach_seen:
+        if self._attach is None or not self._attach_unseen.acquire(blocking=False):
             return
-        with self._attach_lock:
-            seen, self._attach_seen = self._attach_seen, True
-        if not seen and answer.headers.get(ATTACH_HEADER) != self._attach:
+        if answer.headers.get(ATTACH_HEADER) != self._attach:
             log.say("this server does not attach to runs: --attach has no effect")
 
 
@@ -232,7 +249,7 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.isascii() and value.isdecimal():
         return float(value[:9])
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - a date is rare, and its parser large
+    from email.utils import parsedate_to_datetime
 
     try:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)

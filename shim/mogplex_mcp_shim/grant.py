@@ -62,15 +62,19 @@ class Grant:
         value = self.record.get("issued_at")
         return float(value) if isinstance(value, int | float) else 0.0
 
-    @property
-    def refreshed(self) -> bool:
-        """Whether the access token came from a refresh, not from the sign-in itself."""
-        return self.record.get("refreshed") is True
-
     def is_fresh(self) -> bool:
         """Whether the access token is less than a minute old and not expired by its own account."""
         now = time.time()
         return 0 <= now - self.issued_at < 60 and (self.expires_at is None or now < self.expires_at)
+
+    def was_refreshed(self) -> bool:
+        """Whether the access token came from a refresh, not from the sign-in itself."""
+        return self.record.get("signed_in_at") != self.record.get("issued_at")
+
+    def is_new(self) -> bool:
+        """Whether the person signed in less than a minute ago."""
+        value = self.record.get("signed_in_at")
+        return isinstance(value, int | float) and 0 <= time.time() - value < 60
 
 
 def grant_for(section: Record, url: str) -> Grant | None:

@@ -1,50 +1,28 @@
-"""HTTP/1.1 over blocking sockets: as much of RFC 9112 as a client of one server needs, and no import that costs.
+"""HTTP/1.1 over blocking sockets: as much of RFC 9112 as a client of one server needs.
 
-A connection carries one exchange at a time and is kept for the next one. A blocked exchange is ended from another thread
-by its :class:`Abort`.
+A connection carries one exchange at a time and is kept for the next one. A blocked exchange is ended from another
+thread by its :class:`Abort`.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
+
+from mogplex_mcp_shim.connection import Abort, Connection, Connector, HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from ssl import SSLContext
 
     from mogplex_mcp_shim.urls import Url
 
     HeaderList = Iterable[tuple[str, str]]
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds to connect to one address, and for TLS with it."""
-
-IDLE_LIMIT = 15.0
-"""Seconds on the wall clock after which an idle connection is not used again: after a sleep it only seems alive."""
+__all__ = ["Abort", "Exchange", "Headers", "HttpError", "Pool", "Response", "request"]
 
 IDLE_CONNECTIONS = 8
 HEAD_LIMIT = 65_536
-PIECE = 262_144
-
-_DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
-
-
-class HttpError(OSError):
-    """An exchange failed. The text is safe to show.
-
-    Attributes:
-        kind: ``dns``, ``refused``, ``connect``, ``tls``, ``timeout``, ``reset``, ``protocol``, ``too_large`` or ``aborted``.
-        sent: Whether the server may have got the request.
-    """
-
-    def __init__(self, kind: str, message: str, *, sent: bool = False) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.sent = sent
 
 
 class Headers:
@@ -77,111 +55,6 @@ class Headers:
         return (self.get("content-type") or "").partition(";")[0].strip().lower()
 
 
-class Abort:
-    """Ends an exchange from another thread, also while it waits."""
-
-    __slots__ = ("_event", "_lock", "_socket")
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def set(self) -> None:
-        """End the exchange now; one that has not begun never will."""
-        self._event.set()
-        with self._lock:
-            if self._socket is not None:
-                _shut(self._socket)
-
-    def is_set(self) -> bool:
-        """Whether it was ended."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait; give back at once, and True, when it is ended."""
-        return self._event.wait(seconds)
-
-    def attach(self, used: socket.socket | None) -> None:
-        """Name the socket the exchange now blocks on.
-
-        Raises:
-            HttpError: It was ended already.
-        """
-        with self._lock:
-            self._socket = used
-        if used is not None and self._event.is_set():
-            raise HttpError("aborted", "the request was cancelled")
-
-
-class Connection:
-    """A connected socket and what was read from it ahead."""
-
-    __slots__ = ("_buffer", "_start", "idle_since", "socket")
-
-    def __init__(self, connected: socket.socket) -> None:
-        self.socket = connected
-        self.idle_since = 0.0
-        self._buffer = b""
-        self._start = 0
-
-    def take(self, most: int | None) -> bytes:
-        """The next bytes, at most so many; none when the server has closed."""
-        if self._start == len(self._buffer):
-            self._buffer = self.socket.recv(PIECE)
-            self._start = 0
-        start, end = self._start, len(self._buffer)
-        if most is not None and end - start > most:
-            end = start + most
-        self._start = end
-        return self._buffer[start:end]
-
-    def take_until(self, mark: bytes, limit: int) -> bytes:
-        """The next bytes up to a mark, without it.
-
-        Raises:
-            ConnectionResetError: The server closed before.
-            ValueError: The mark does not come within the limit.
-        """
-        while True:
-            end = self._buffer.find(mark, self._start)
-            if end >= 0:
-                found = self._buffer[self._start : end]
-                self._start = end + len(mark)
-                return found
-            if len(self._buffer) - self._start > limit:
-                raise ValueError("the server sent a header that is too long")
-            more = self.socket.recv(PIECE)
-            if not more:
-                raise ConnectionResetError
-            self._buffer = self._buffer[self._start :] + more
-            self._start = 0
-
-    def is_alive(self) -> bool:
-        """Whether an idle connection can be used again: nothing has come on it, not even its end."""
-        if self._start < len(self._buffer) or not 0 <= time.time() - self.idle_since < IDLE_LIMIT:
-            return False
-        try:
-            if not _DO_NOT_WAIT:
-                self.socket.setblocking(False)
-            # Past TLS, on purpose: SSLSocket.recv() takes no flags.
-            socket.socket.recv(self.socket, 1, socket.MSG_PEEK | _DO_NOT_WAIT)
-        except BlockingIOError:
-            if not _DO_NOT_WAIT:
-                self.socket.setblocking(True)
-            return True
-        except OSError:
-            return False
-        return False
-
-    def close(self) -> None:
-        """Close the socket."""
-        try:
-            self.socket.close()
-        except OSError:
-            pass
-
-
 class Exchange:
     """An answer whose head has come; its body is read piece by piece.
 
@@ -193,7 +66,12 @@ class Exchange:
     __slots__ = ("_abort", "_chunked", "_connection", "_keep", "_left", "_pool", "headers", "status")
 
     def __init__(
-        self, connection: Connection, pool: Pool | None, abort: Abort | None, head: tuple[int, Headers, bool], method: str
+        self,
+        connection: Connection,
+        pool: Pool | None,
+        abort: Abort | None,
+        head: tuple[int, Headers, bool],
+        method: str,
     ) -> None:
         self.status, self.headers, persistent = head
         self._connection: Connection | None = connection
@@ -269,7 +147,7 @@ class Exchange:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self, seconds: float) -> None:
-        """Let go of an answer that has said all it will: what is left of it is awaited a moment, to keep the connection."""
+        """Let go of an answer that has said all it will; its end is awaited a moment, to keep the connection."""
         if self._connection is None:
             return
         try:
@@ -333,13 +211,21 @@ class Pool:
 
     def __init__(self, url: Url, check_address: Callable[[str], None] | None = None) -> None:
         self._url = url
-        self._check_address = check_address
+        self._connector = Connector(url, check_address)
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
-        self._tls: SSLContext | None = None
 
-    def exchange(self, method: str, target: str, headers: HeaderList, body: bytes, abort: Abort | None = None, *,
-                 timeout: float | None = None, on_sent: Callable[[], None] | None = None) -> Exchange:
+    def exchange(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderList,
+        body: bytes,
+        abort: Abort | None = None,
+        *,
+        timeout: float | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> Exchange:
         """Send a request and await the head of its answer.
 
         Args:
@@ -358,18 +244,25 @@ class Pool:
         connection = self._take()
         try:
             if connection is None:
-                connection = Connection(self._connect(timeout))
+                connection = self._connector.connect(timeout)
             if abort is not None:
                 abort.attach(connection.socket)
-            connection.socket.settimeout(timeout)
+            if timeout is not None:
+                connection.socket.settimeout(timeout)
             return self._converse(connection, request, method, abort, on_sent)
         except HttpError:
             if connection is not None:
                 connection.close()
             raise
 
-    def _converse(self, connection: Connection, request: bytes, method: str, abort: Abort | None,
-                  on_sent: Callable[[], None] | None) -> Exchange:
+    def _converse(
+        self,
+        connection: Connection,
+        request: bytes,
+        method: str,
+        abort: Abort | None,
+        on_sent: Callable[[], None] | None,
+    ) -> Exchange:
         try:
             failed: OSError | None = None
             try:
@@ -395,6 +288,7 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next exchange."""
         connection.idle_since = time.time()
+        connection.socket.settimeout(None)  # or a look at whether it lives would wait
         with self._lock:
             if len(self._idle) < IDLE_CONNECTIONS:
                 self._idle.append(connection)
@@ -411,38 +305,6 @@ class Pool:
                 return connection
             connection.close()
 
-    def _connect(self, timeout: float | None) -> socket.socket:
-        limit = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
-        failure: Exception = HttpError("dns", f"{self._url.host} has no address")
-        for family, kind, protocol, _, address in _addresses(self._url):
-            if self._check_address is not None:
-                self._check_address(str(address[0]))
-            raw = socket.socket(family, kind, protocol)
-            try:
-                raw.settimeout(limit)
-                raw.connect(address)
-                _tune(raw)
-                return self._secured(raw) if self._url.scheme == "https" else raw
-            except OSError as error:
-                raw.close()
-                failure = error
-        if isinstance(failure, HttpError):
-            raise failure
-        raise _connect_failure(self._url, failure) from failure
-
-    def _secured(self, raw: socket.socket) -> socket.socket:
-        import ssl  # noqa: PLC0415 - a third of the start, and only https needs it
-
-        with self._lock:
-            if self._tls is None:
-                self._tls = ssl.create_default_context()
-                self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            return self._tls.wrap_socket(raw, server_hostname=self._url.host)
-        except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", "") or error.reason or "handshake failed"
-            raise HttpError("tls", f"no secure connection to {self._url.host}: {reason}") from error
-
 
 class Response:
     """A whole answer."""
@@ -455,8 +317,16 @@ class Response:
         self.body = body
 
 
-def request(method: str, url: str, headers: HeaderList = (), body: bytes = b"", *, timeout: float, max_bytes: int,
-            check_address: Callable[[str], None] | None = None) -> Response:
+def request(
+    method: str,
+    url: str,
+    headers: HeaderList = (),
+    body: bytes = b"",
+    *,
+    timeout: float,
+    max_bytes: int,
+    check_address: Callable[[str], None] | None = None,
+) -> Response:
     """One exchange on a connection of its own. A redirect is an answer like any other: it is not followed.
 
     Args:
@@ -472,7 +342,7 @@ def request(method: str, url: str, headers: HeaderList = (), body: bytes = b"", 
         HttpError: There was no whole answer.
         ValueError: The URL is none, or its address was refused.
     """
-    from mogplex_mcp_shim.urls import parse_url  # noqa: PLC0415 - keeps this module free of imports of its own package
+    from mogplex_mcp_shim.urls import parse_url
 
     parsed = parse_url(url)
     abort = Abort()
@@ -481,7 +351,9 @@ def request(method: str, url: str, headers: HeaderList = (), body: bytes = b"", 
     timer.start()
     try:
         pool = Pool(parsed, check_address)
-        exchange = pool.exchange(method, parsed.target, [*headers, ("Connection", "close")], body, abort, timeout=timeout)
+        exchange = pool.exchange(
+            method, parsed.target, [*headers, ("Connection", "close")], body, abort, timeout=timeout
+        )
         return Response(exchange.status, exchange.headers, exchange.read_all(max_bytes))
     except HttpError as error:
         if error.kind == "aborted":
@@ -525,48 +397,3 @@ def _read_head(connection: Connection) -> tuple[int, Headers, bool]:
 
 def _line(connection: Connection) -> bytes:
     return connection.take_until(b"\n", HEAD_LIMIT).rstrip(b"\r")
-
-
-def _addresses(url: Url) -> list[tuple[int, int, int, str, tuple[str | int, ...]]]:
-    if url.host.replace(".", "").isdecimal() and url.host.count(".") == 3:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (url.host, url.port))]
-    try:
-        # As bytes: for a str Python loads its IDNA codec and all of Unicode with it.
-        found = socket.getaddrinfo(url.host.encode("ascii"), url.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise HttpError("dns", f"the name {url.host} cannot be resolved: check it, and the network") from error
-    return list(found)
-
-
-def _connect_failure(url: Url, error: Exception) -> HttpError:
-    where = f"{url.host} port {url.port}"
-    if isinstance(error, ConnectionRefusedError):
-        return HttpError("refused", f"nothing listens at {where}")
-    if isinstance(error, TimeoutError):
-        return HttpError("timeout", f"{where} does not answer")
-    return HttpError("connect", f"{where} cannot be reached: {os.strerror(getattr(error, 'errno', 0) or 0)}")
-
-
-def _tune(connected: socket.socket) -> None:
-    """No delay for small requests; a peer that is gone is noticed within half a minute."""
-    options = [
-        ("IPPROTO_TCP", "TCP_NODELAY", 1),
-        ("SOL_SOCKET", "SO_KEEPALIVE", 1),
-        ("IPPROTO_TCP", "TCP_KEEPIDLE", 15),
-        ("IPPROTO_TCP", "TCP_KEEPALIVE", 15),
-        ("IPPROTO_TCP", "TCP_KEEPINTVL", 5),
-        ("IPPROTO_TCP", "TCP_KEEPCNT", 3),
-        ("IPPROTO_TCP", "TCP_USER_TIMEOUT", 30_000),
-    ]
-    for level, name, value in options:
-        option = getattr(socket, name, None)
-        if option is not None:
-            connected.setsockopt(getattr(socket, level), option, value)
-
-
-def _shut(used: socket.socket) -> None:
-    try:
-        # Past TLS, on purpose: SSLSocket.shutdown() takes the session from under the thread that reads.
-        socket.socket.shutdown(used, socket.SHUT_RDWR)
-    except OSError:
-        pass

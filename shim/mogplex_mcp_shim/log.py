@@ -79,7 +79,7 @@ def is_noting() -> bool:
 def _line(text: str) -> bytes:
     if not _log.as_json:
         return f"mogplex-mcp-shim: {_flat(text)}\n".encode()
-    import json  # noqa: PLC0415 - only here
+    import json
 
     return (json.dumps({"message": text}) + "\n").encode()
 

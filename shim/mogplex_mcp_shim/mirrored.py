@@ -39,7 +39,7 @@ def encoded(value: str) -> str:
     plain = value.isascii() and value.isprintable() and value == value.strip(" ")
     if plain and not (value.startswith(SENTINEL[0]) and value.endswith(SENTINEL[1])):
         return value
-    from binascii import b2a_base64  # noqa: PLC0415 - few values need it
+    from binascii import b2a_base64
 
     octets = value.encode("utf-8", "surrogatepass")
     return SENTINEL[0] + b2a_base64(octets, newline=False).decode("ascii") + SENTINEL[1]

@@ -34,7 +34,8 @@ URL is the server's; without it MOGPLEX_MCP_URL, else MOGPLEX_URL or https://mog
 """
 
 FLAGS = {
-    "--login", "--logout", "--status", "--no-browser", "--no-interactive", "--json", "--allow-http", "--help", "--version",
+    "--login", "--logout", "--status", "--no-browser", "--no-interactive", "--json", "--allow-http", "--help",
+    "--version",
 }  # fmt: skip
 VALUED = {"--attach", "--header", "--log-file"}
 
@@ -98,7 +99,9 @@ class Options:
         if self.server.scheme == "http" and not self.server.is_loopback:
             if not self.allow_http:
                 raise UsageError(f"{self.server.origin} is not encrypted. Use https, or allow it with --allow-http.")
-            self.warnings.append(f"{self.server.origin} is not encrypted: everybody on the way can read and change what is said")
+            self.warnings.append(
+                f"{self.server.origin} is not encrypted: everybody on the way can read and change what is said"
+            )
         self.trusted_origin = self.server.is_loopback or self.server.origin in _trusted_origins(environ)
         key = environ.get("MOGPLEX_API_KEY", "").strip() or None
         self.api_key = key if self.trusted_origin else None
@@ -204,7 +207,7 @@ def _expanded(value: str, environ: Mapping[str, str], header: str) -> str:
 
 
 def _default_home(environ: Mapping[str, str]) -> str:
-    import os  # noqa: PLC0415
+    import os
 
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - pathlib costs milliseconds
-    return os.path.join(home, ".mogplex")  # noqa: PTH118
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return os.path.join(home, ".mogplex")

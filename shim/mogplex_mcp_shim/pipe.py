@@ -124,8 +124,6 @@ class Pipe:
 
     def _holds(self, message: Message) -> bool:
         with self._lock:
-            if self._held is None:
-                return False
             self._lock.wait_for(lambda: self._held is None or len(self._held) < HELD)
             if self._held is None:
                 return False

@@ -1,4 +1,4 @@
-"""The session of the revisions before 2026-07-28: begun by ``initialize``, lost when the server restarts, begun again."""
+"""The session of the revisions before 2026-07-28: begun by ``initialize``, begun again when the server restarts."""
 
 from __future__ import annotations
 

@@ -37,8 +37,9 @@ def events(read: Callable[[], bytes]) -> Iterator[Event]:
     Raises:
         ValueError: An event is too large.
     """
-    name, data, last_id, retry = "", [], None, None
-    has_id = False
+    data: list[bytes] = []
+    last_id: str | None = None
+    name, retry, has_id = "", None, False
     for line in _lines(read):
         if not line:
             if data or has_id or retry is not None:

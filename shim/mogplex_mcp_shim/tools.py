@@ -40,8 +40,7 @@ class Tools:
             Whether tools were taken out.
         """
         result = answer.get("result")
-        tools = result.get("tools") if isinstance(result, dict) else None
-        if not isinstance(tools, list):
+        if not isinstance(result, dict) or not isinstance(tools := result.get("tools"), list):
             return False
         kept = [tool for tool in tools if self._learn_tool(tool, mirrored=mirrored)]
         if len(kept) == len(tools):

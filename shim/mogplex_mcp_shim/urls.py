@@ -37,7 +37,7 @@ class Url:
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine by its very name."""
-        if self.host == "localhost" or self.host.endswith(".localhost") or self.host == "::1":
+        if self.host in {"localhost", "::1"}:
             return True
         parts = self.host.split(".")
         return len(parts) == 4 and parts[0] == "127" and all(part.isdecimal() for part in parts)
