@@ -3,10 +3,11 @@
 import asyncio
 import datetime
 import ipaddress
+import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -14,9 +15,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mogplex_mcp.auth.authorization.document_fetch import IpAddress
+from mogplex_mcp.auth.authorization import create_authorization
+from mogplex_mcp.auth.authorization.authorize import Authorization
+from mogplex_mcp.auth.authorization.client_documents import (
+    ClientDocuments,
+)
+from mogplex_mcp.auth.authorization.document_fetch import DocumentFetcher, IpAddress
+from mogplex_mcp.auth.authorization.rate_limits import RateLimit
+from mogplex_mcp.auth.authorization.routes import create_authorization_server
+from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.store import Store
+from tests.oauth.site import Site, running
 
 NAME = "client.example"
+PORTLESS = "http://localhost/callback"
 
 
 @dataclass(frozen=True)
@@ -128,3 +140,25 @@ class Names:
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
         self.asked.append((host, port))
         return [ipaddress.ip_address(address) for address in answer]
+
+
+def document(client_id: str, /, **changes: object) -> bytes:
+    """A good document, changed."""
+    given = {"client_id": client_id, "client_name": "Agent", "redirect_uris": [PORTLESS], **changes}
+    return json.dumps({name: value for name, value in given.items() if value is not None}).encode()
+
+
+def fetcher(certificate: Certificate, names: Names, *, development: bool = True) -> DocumentFetcher:
+    """A fetcher with its own resolver; development, because these hosts are on loopback."""
+    return DocumentFetcher(development=development, resolve=names, context=certificate.trusting())
+
+
+@asynccontextmanager
+async def documented(
+    settings: Settings, store: Store, fetch: DocumentFetcher, **more: RateLimit
+) -> AsyncIterator[Site]:
+    """A site that fetches documents this way."""
+    made: Authorization = await asyncio.to_thread(create_authorization, settings, store)
+    clients = replace(made.clients, documents=ClientDocuments(fetch, development=True, **more))
+    async with running(store, Authorization(store, clients, create_authorization_server(clients)), settings) as site:
+        yield site

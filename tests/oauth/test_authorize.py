@@ -11,7 +11,7 @@ from mogplex_mcp.store.audit import audit_events
 from mogplex_mcp.store.credentials import delete_credential
 from mogplex_mcp.store.errors import NoCredentialError
 from mogplex_mcp.store.store import Store
-from tests.oauth.conftest import CALLBACK, VERIFIER, Site, answer_in, challenge_of, running
+from tests.oauth.site import CALLBACK, VERIFIER, Site, answer_in, challenge_of, running
 
 
 async def test_a_good_request_leads_to_the_consent_page(site: Site) -> None:

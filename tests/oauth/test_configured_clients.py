@@ -12,7 +12,7 @@ from mogplex_mcp.auth.authorization import ClientsFileError, create_authorizatio
 from mogplex_mcp.auth.authorization.configured_clients import read_configured_clients
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
-from tests.oauth.conftest import Json, Site, running
+from tests.oauth.site import Json, Site, running
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "clients-file.md"
 CLIENT = {"client_id": "acme", "client_name": "Acme", "redirect_uris": ["https://acme.example/cb"]}

@@ -10,8 +10,8 @@ import pytest
 from mogplex_mcp.auth.authorization import create_authorization
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
-from tests.oauth.conftest import Site, running
 from tests.oauth.examples import DIRECTORY, ISSUER, examples
+from tests.oauth.site import Site, running
 
 SERVED = {
     "oauth-protected-resource.json": "/.well-known/oauth-protected-resource/mcp",

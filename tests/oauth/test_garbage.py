@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mogplex_mcp.auth.authorization import create_authorization, routes
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
-from tests.oauth.conftest import CALLBACK, VERIFIER, Site, challenge_of, running
+from tests.oauth.site import CALLBACK, VERIFIER, Site, challenge_of, running
 
 FUZZ = how(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRICKY = st.sampled_from(

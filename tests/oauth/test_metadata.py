@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.oauth.conftest import Site
+from tests.oauth.site import Site
 
 RESOURCE_PATHS = (
     "/.well-known/oauth-protected-resource",

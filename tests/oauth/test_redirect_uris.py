@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mogplex_mcp.auth.authorization.redirect_uris import RedirectUriError, check_redirect_uri, matches
-from tests.oauth.conftest import Site
+from tests.oauth.site import Site
 
 GOOD = (
     "https://claude.ai/api/mcp/auth_callback",

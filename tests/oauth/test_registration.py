@@ -15,7 +15,7 @@ from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.audit import audit_events
 from mogplex_mcp.store.clients import StoredClient, get_client, put_client
 from mogplex_mcp.store.store import Store
-from tests.oauth.conftest import CALLBACK, Json, Site, running
+from tests.oauth.site import CALLBACK, Json, Site, running
 
 CURSOR = {
     "client_name": "Cursor",
@@ -291,7 +291,7 @@ def test_no_text_breaks_the_cleaning(text: str, length: int) -> None:
     assert all(char.isprintable() or char == " " or ord(char) > 127 for char in cleaned)
 
 
-async def test_put_client_is_the_only_door(site: Site) -> None:
+async def test_a_client_cannot_choose_its_identifier(site: Site) -> None:
     """RFC 6749 §2.2: identifiers are made by this server, random and never chosen by the client."""
     await asyncio.to_thread(put_client, site.store, StoredClient("known", "registered", "Known", (CALLBACK,), "none"))
 

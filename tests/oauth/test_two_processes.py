@@ -18,8 +18,8 @@ from mogplex_mcp.auth.authorization import create_authorization
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store, open_store
 from mogplex_mcp.store.tokens import find_access_token
-from tests.oauth import conftest
-from tests.oauth.conftest import CALLBACK, VERIFIER, Json, Site
+from tests.oauth import site as sites
+from tests.oauth.site import CALLBACK, VERIFIER, Json, Site
 
 SERVER = os.environ.get("MOGPLEX_TEST_POSTGRES", "postgresql://127.0.0.1:5432/postgres")
 
@@ -52,7 +52,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 async def site(settings: Settings, store: Store) -> AsyncIterator[Site]:
     """This process's server, which registers and asks the person."""
     made = await asyncio.to_thread(create_authorization, settings, store)
-    async with conftest.running(store, made, settings) as site:
+    async with sites.running(store, made, settings) as site:
         yield site
 
 
@@ -74,7 +74,7 @@ async def others(settings: Settings, site: Site, tmp_path: Path) -> AsyncIterato
 
 async def at_once(others: list[Running], form: dict[str, str], times: int) -> list[httpx2.Response]:
     """The same token request, many times at once, spread over the processes."""
-    async with httpx2.AsyncClient(timeout=60, verify=conftest.NO_TLS) as http:
+    async with httpx2.AsyncClient(timeout=60, verify=sites.NO_TLS) as http:
         return list(
             await asyncio.gather(
                 *(
