@@ -93,7 +93,7 @@ class Execution:
     async def _work(self, space: Workspace) -> Ending:
         harness = catalogue(self._settings)[self.run.harness]
         try:
-            child = await Child.start(harness.command, cwd=space.directory, prompt=self.run.prompt)
+            child = await Child.start(harness.command, cwd=space.directory, prompt=self.run.prompt, env=space.identity)
         except OSError as error:
             raise OSError(f"{harness.name} could not be started: {error.strerror}. {harness.install}") from error
         reader = harness.reader()

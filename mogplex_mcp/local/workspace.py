@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import structlog
 
 from mogplex_mcp.local import git
 from mogplex_mcp.local.database import make_private_directory
+from mogplex_mcp.local.processes import kill_processes_in
 from mogplex_mcp.local.runs import Run
 
 log = structlog.get_logger()
@@ -18,12 +20,16 @@ _MAX_COMMITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """``directory`` is where the harness works: the worktree or, with ``rootDirectory``, a directory inside."""
+    """``directory`` is where the harness works: the worktree or, with ``rootDirectory``, a directory inside.
+
+    ``identity`` are variables that let the harness commit where the person has told git no name.
+    """
 
     repository: git.Repository
     worktree: Path
     directory: Path
     base_sha: str
+    identity: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def prepare(data_dir: Path, repository_path: Path, run: Run) -> Workspace:
     git.add_worktree(repository, worktree, branch=run.working_branch, start=None if there else run.base_branch)
     try:
         directory = git.resolve_root_directory(worktree, run.root_directory)
-        return Workspace(repository, worktree, directory, git.head(worktree))
+        return Workspace(repository, worktree, directory, git.head(worktree), git.identity(worktree))
     except ValueError as error:
         git.remove_worktree(repository, worktree)
         raise ValueError(f"rootDirectory: {error}") from error
@@ -65,6 +71,8 @@ def prepare(data_dir: Path, repository_path: Path, run: Run) -> Workspace:
 
 def clear(repository: git.Repository, worktree: Path, run: Run, base_sha: str | None) -> Remains:
     """Commits what is left to the working branch and removes the worktree; the branch stays."""
+    # A server that the agent started in a session of its own would write on, and hold the directory.
+    kill_processes_in(worktree)
     problem = None
     commits: list[git.Commit] = []
     try:
@@ -72,7 +80,7 @@ def clear(repository: git.Repository, worktree: Path, run: Run, base_sha: str | 
             worktree, f"Keep what the agent left uncommitted\n\nMogplex-Run: {run.id}", branch=run.working_branch
         )
         commits = [] if base_sha is None else git.commits_since(worktree, base_sha)
-    except git.GitError as error:
+    except (git.GitError, OSError) as error:
         problem = f"The last changes could not be committed: {error}"
     try:
         git.remove_worktree(repository, worktree)

@@ -46,6 +46,29 @@ async def test_a_run_leaves_its_commits_on_its_branch_and_nothing_else(host: Hos
     assert list((host.settings.data_dir / "worktrees").iterdir()) == []
 
 
+async def test_an_agent_can_commit_where_nobody_has_told_git_a_name(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    commands = "['git', '-c', 'user.useConfigOnly=true', 'commit', '--quiet', '--allow-empty', '-m', 'By the agent']"
+    run = await host.start(f"subprocess.run({commands}, check=True)", createBranch=True)
+    ended = await host.ended(run["runId"])
+    assert ended["status"] == "success", ended
+    line = run_git(host.repo.path, "log", "-1", "--format=%an: %s", run["branch"]["working"])
+    assert line.strip() == "Mogplex: By the agent"
+
+
+async def test_a_server_that_the_agent_left_in_its_own_session_ends_with_the_run(host: Host) -> None:
+    marker = host.settings.data_dir / "pid"
+    quiet = "stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
+    left = f"subprocess.Popen(['sleep', '600'], start_new_session=True, {quiet})"
+    run = await host.start(f"Path({str(marker)!r}).write_text(str({left}.pid))", createBranch=True)
+    assert (await host.ended(run["runId"]))["status"] == "success"
+    assert not alive(int(marker.read_text()))
+    assert list((host.settings.data_dir / "worktrees").iterdir()) == []
+
+
 async def test_the_last_event_names_the_branch_and_the_commits(host: Host) -> None:
     run = await host.start("commit('a.txt', 'Add a')", createBranch=True)
     await host.ended(run["runId"])
