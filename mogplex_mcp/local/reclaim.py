@@ -5,7 +5,7 @@ Only for the holder of the runner's lock: it proves that the owner of every unfi
 
 from __future__ import annotations
 
-import shutil
+import re
 from pathlib import Path
 
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from mogplex_mcp.local import git, repos, runs, workspace
 from mogplex_mcp.local.child import kill_orphan, kill_processes_in
 from mogplex_mcp.local.database import Database
+from mogplex_mcp.local.git.worktree import remove_tree
 from mogplex_mcp.local.runs import Run
 from mogplex_mcp.local.timestamps import now_ms
 
@@ -20,10 +21,13 @@ log = structlog.get_logger()
 
 KILLED = "The server that executed this run died before the run ended."
 NEVER_STARTED = "The server died before this run started."
+_RUN_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 def reclaim(db: Database, data_dir: Path) -> int:
     """Ends what is left of a dead owner: processes first, then worktrees (their changes committed), then the records.
+
+    What cannot be removed is logged and left to the next start: nothing that lies there keeps the server from starting.
 
     Returns:
         How many runs were unfinished.
@@ -37,7 +41,7 @@ def reclaim(db: Database, data_dir: Path) -> int:
     if worktrees.is_dir():
         # A child that was started and not yet written down, or one that left its group.
         kill_processes_in(worktrees)
-    problems = {run_id: problem for run_id in _directories(worktrees) if (problem := _clear(db, worktrees / run_id))}
+    problems = {path.name: problem for path in _directories(worktrees) if (problem := _clear(db, path))}
     for run in left:
         _finish(db, run, problems.get(run.id))
     if left:
@@ -45,24 +49,46 @@ def reclaim(db: Database, data_dir: Path) -> int:
     return len(left)
 
 
-def _directories(worktrees: Path) -> list[str]:
-    return sorted(path.name for path in worktrees.iterdir()) if worktrees.is_dir() else []
+def _directories(worktrees: Path) -> list[Path]:
+    """The directories there. Files and links are not ours: a file manager's, say."""
+    try:
+        return sorted(path for path in worktrees.iterdir() if path.is_dir() and not path.is_symlink())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        log.warning("worktrees_not_read", path=str(worktrees), reason=str(error))
+        return []
 
 
 def _clear(db: Database, worktree: Path) -> str | None:
     """Empties a worktree onto its branch and removes it; returns why its changes were lost, if they were."""
-    with db.read() as connection:
-        run = runs.find(connection, worktree.name)
-        path = None if run is None else repos.path_of(connection, run.repo_id)
+    try:
+        return _empty(db, worktree)
+    except OSError as error:
+        log.warning("worktree_not_removed", path=str(worktree), reason=str(error))
+        return f"The last changes could not be committed: {error.strerror}"
+
+
+def _empty(db: Database, worktree: Path) -> str | None:
+    run, path = _owner_of(db, worktree)
     if run is None or path is None:
-        shutil.rmtree(worktree)
+        remove_tree(worktree)
         return None
     try:
         repository = git.open_repository(path)
     except git.GitError as error:
-        shutil.rmtree(worktree)
+        remove_tree(worktree)
         return f"The last changes could not be committed: {error}"
     return workspace.clear(repository, worktree, run, None).problem
+
+
+def _owner_of(db: Database, worktree: Path) -> tuple[Run | None, Path | None]:
+    """The run that a worktree was made for, and where its repository is."""
+    if not _RUN_ID.fullmatch(worktree.name):
+        return None, None  # a name that is no text could not even be looked for
+    with db.read() as connection:
+        run = runs.find(connection, worktree.name)
+        return run, None if run is None else repos.path_of(connection, run.repo_id)
 
 
 def _finish(db: Database, run: Run, problem: str | None) -> None:

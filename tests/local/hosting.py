@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,10 @@ API = "/api/v1/mogplex"
 FAKE_CLI = Path(__file__).with_name("fake_cli.py")
 DEADLINE = 30.0
 """Seconds after which something that was waited for is taken never to come."""
+ORDINARY_PERMISSIONS = (
+    ("setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner") if os.geteuid() == 0 else ()
+)
+"""What goes before a command that must obey the permissions of files also where root runs the tests."""
 TERMINAL = ("success", "failed", "cancelled")
 
 

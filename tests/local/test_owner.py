@@ -24,7 +24,18 @@ from mogplex_mcp.local.listener import answers
 from mogplex_mcp.local.owner import socket_of
 from mogplex_mcp.local.runner_lock import RunnerLock
 from mogplex_mcp.local.tokens import create_token
-from tests.local.hosting import API, Host, alive, caller, daemons_of, eventually, hosting, run_git, settings_for
+from tests.local.hosting import (
+    API,
+    ORDINARY_PERMISSIONS,
+    Host,
+    alive,
+    caller,
+    daemons_of,
+    eventually,
+    hosting,
+    run_git,
+    settings_for,
+)
 
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -33,14 +44,18 @@ FOREVER = "message('working')\nimport time\nwhile True: time.sleep(1)"
 
 
 @asynccontextmanager
-async def owning_process(data_dir: Path, *options: str, **changes: object) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """``local daemon`` in the foreground."""
+async def owning_process(
+    data_dir: Path, *options: str, obeying_permissions: bool = False, **changes: object
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """``local daemon`` in the foreground; if asked, without root's right to pass over the permissions of files."""
     settings = settings_for(data_dir, **changes)
     local = {
         name: value for name, value in settings.model_dump().items() if name.startswith("local_") and value is not None
     }
     environment = os.environ | {f"MOGPLEX_{name.upper()}": str(value) for name, value in local.items()}
     command = [sys.executable, "-m", "mogplex_mcp.local", "daemon", "--data-dir", str(data_dir), *options]
+    if obeying_permissions:
+        command = [*ORDINARY_PERMISSIONS, *command]
     process = await asyncio.to_thread(subprocess.Popen, command, env=environment, stderr=subprocess.PIPE)
     try:
         await eventually(lambda: answers(socket_of(data_dir)) or process.poll() is not None)
@@ -104,6 +119,38 @@ async def test_worktrees_that_no_unfinished_run_owns_are_removed_at_the_start(da
     async with hosting(data_dir) as host:
         assert (worktrees(host), listed_worktrees(host)) == ([], 1)
         assert await host.run(run["runId"]) == before
+
+
+async def test_what_lies_among_the_worktrees_keeps_no_server_from_starting(data_dir: Path) -> None:
+    kept, stray = data_dir / "kept", data_dir / "worktrees"
+    (kept / "inner").mkdir(parents=True)
+    (stray / "read-only" / "inner").mkdir(parents=True)
+    (stray / "read-only" / "inner" / "x").touch()
+    for directory in (stray / "read-only" / "inner", stray / "read-only"):
+        directory.chmod(0o500)
+    os.mkdir(os.fsencode(stray) + b"/\xff")  # noqa: PTH102 - a name that is no text
+    (stray / ".DS_Store").touch()
+    (stray / "link").symlink_to(kept)
+    (stray / "broken").symlink_to(data_dir / "nowhere")
+    os.mkfifo(stray / "pipe")
+    async with hosting(data_dir) as host:
+        assert sorted(path.name for path in worktrees(host)) == [".DS_Store", "broken", "link", "pipe"]
+        assert (kept / "inner").is_dir()
+        run = await host.start("commit('a.txt', 'A')", createBranch=True)
+        assert (await host.ended(run["runId"]))["status"] == "success"
+
+
+async def test_a_worktree_that_cannot_be_removed_is_logged_and_the_server_starts(data_dir: Path) -> None:
+    (data_dir / "worktrees" / "unknown").mkdir(parents=True)
+    (data_dir / "worktrees").chmod(0o500)
+    async with owning_process(data_dir, obeying_permissions=True) as owner:
+        assert owner.poll() is None
+        async with hosting(data_dir) as host:
+            assert (await host.get("/repos")).status_code == 200
+        owner.send_signal(signal.SIGTERM)
+        said = (await asyncio.to_thread(owner.communicate))[1].decode()
+    assert "worktree_not_removed" in said
+    assert "Permission denied" in said
 
 
 async def test_runs_are_reclaimed_although_their_repository_is_gone(data_dir: Path) -> None:
