@@ -35,6 +35,7 @@ from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import ENDPOINT, PublicUrls
 from mogplex_mcp.request_log import RequestLogMiddleware
 from mogplex_mcp.server import create_server
+from mogplex_mcp.sessions import CallerSessions
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.tools.registry import TOOL_SCOPES
@@ -67,7 +68,7 @@ class McpEndpoint:
     """
 
     def __init__(self, server: Server[dict[str, Any]]) -> None:
-        self._sessions = StreamableHTTPSessionManager(
+        self._sessions = CallerSessions(
             server,
             max_request_body_size=MAX_BODY_BYTES,
             session_idle_timeout=SESSION_IDLE_SECONDS,

@@ -19,6 +19,7 @@ import click
 from pydantic import ValidationError
 
 from mogplex_mcp import __version__
+from mogplex_mcp.own_command import own_command
 from mogplex_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def main() -> None:
 def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Serve MCP over Streamable HTTP."""
     settings = _settings(mcp_host=host, mcp_port=port, mcp_data_dir=data_dir)
-    from mogplex_mcp.welcome import own_command  # noqa: PLC0415 - the heavy half, not needed for --help
-
     _run(_serve(settings, own_command(data_dir)))
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -55,17 +56,27 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """The fast parser, bounded; h11, which has bounds of its own, where that is not installed."""
+    try:
+        from mogplex_mcp.http_protocol import BoundedHttpProtocol  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return "h11"
+    return BoundedHttpProtocol
+
+
 def make_server(app: ASGIApp) -> uvicorn.Server:
     """The HTTP server for an application with a lifespan; ``should_exit`` stops it, signals do not."""
     return _Server(
         uvicorn.Config(
             app,
+            http=_protocol(),
             lifespan="on",
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
-            # Forwarded headers count only from configured proxies, and none can be configured here.
+            # Forwarded headers count only from configured proxies: the application sees to that.
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     dev: bool = Field(False, description="Development: allow `http://` for a Mogplex on loopback.")
     api_connect_timeout: float = Field(5.0, gt=0, le=60, description="Seconds to connect to Mogplex.")
     api_read_timeout: float = Field(30.0, gt=0, le=300, description="Seconds to wait for Mogplex to send something.")
+    api_rate_limit: int = Field(
+        60, ge=0, description="Requests per rolling 60 s and token that Mogplex takes; 0 is no limit."
+    )
     api_max_connections: int = Field(200, ge=1, le=200, description="Connections to Mogplex kept in the pool.")
 
     # The MCP server
@@ -127,6 +130,12 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("mcp_allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Browsers send an origin's scheme and host in lower case.
+        return tuple(origin.lower() for origin in value)
 
     @field_validator("local_codex_command", "local_claude_command")
     @classmethod

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
-from pathlib import Path
-
 from mogplex_mcp.api import Route
 from mogplex_mcp.settings import Settings, is_loopback
 
@@ -24,12 +19,6 @@ def base_url(settings: Settings, port: int) -> str:
         return settings.mcp_public_url
     host = "127.0.0.1" if settings.mcp_host in WILDCARDS else settings.mcp_host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def own_command(data_dir: Path | None) -> str:
-    """This program as the person typed it, with what leads to the same data."""
-    program = shlex.quote(os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0])
-    return program if data_dir is None else f"MOGPLEX_MCP_DATA_DIR={shlex.quote(str(data_dir))} {program}"
 
 
 def welcome(route: Route, base: str, command: str, signin: tuple[str, str] | None) -> str:

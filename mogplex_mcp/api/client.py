@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mogplex_mcp.api.budget import Budget, Kind
 from mogplex_mcp.api.errors import MogplexError
 from mogplex_mcp.api.exchange import Exchange
 from mogplex_mcp.api.models import (
@@ -25,6 +26,7 @@ from mogplex_mcp.api.models import (
     StartRun,
 )
 from mogplex_mcp.api.retry import MAX_SECONDS, FailedAttempt, repeat
+from mogplex_mcp.api.start_budget import StartBudget
 from mogplex_mcp.api.transport import Upstream
 
 PREFIX = "/api/v1/mogplex"
@@ -32,6 +34,10 @@ DEFAULT_DEADLINE = 30.0
 MAX_SEGMENT = 512
 MAX_FILTER = 1000
 MAX_IDEMPOTENCY_KEY = 200
+MAX_WAIT = 25
+"""Seconds that one request may wait for news."""
+WAITING_PART = 0.8
+"""The part of a call's deadline that it may wait for its turn; the rest is for the call itself."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -50,12 +56,22 @@ class MogplexApi:
         upstream: The way to Mogplex.
         credential: The bearer token. One that cannot be a token gives UNAUTHORIZED at the first call.
         deadline_seconds: Within which each call ends, repeats included; then it fails with TIMEOUT.
+        kind: What the requests are for. Polls go when no call wants to, however long that takes, and are not
+            repeated: who polls comes again.
     """
 
-    def __init__(self, upstream: Upstream, credential: str, *, deadline_seconds: float = DEFAULT_DEADLINE) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        credential: str,
+        *,
+        deadline_seconds: float = DEFAULT_DEADLINE,
+        kind: Kind = "call",
+    ) -> None:
         self._upstream = upstream
         self._credential = credential
         self._deadline = deadline_seconds
+        self._kind = kind
 
     async def list_repos(self, *, query: str | None = None, limit: int | None = None) -> list[Repo]:
         """GET /repos.
@@ -98,25 +114,40 @@ class MogplexApi:
             body = None
         if body is None:
             raise MogplexError("BAD_REQUEST", "The run to start holds text that cannot be written as UTF-8.")
-        data = await self._call("POST", "/runs", body=body, start_key=key)
+        starts = self._upstream.budgets.of(self._credential).starts
+        # A start of before, asked about again, makes no run and so costs none.
+        counted = starts.admit() if idempotency_key is None else None
+        data = await self._start(key, body, starts, counted)
         try:
-            return _read(StartedRun, data)
+            run = _read(StartedRun, data)
         except MogplexError as error:
             error.leave_start_open(key)
             raise
+        if counted is not None and run.replayed is True:
+            starts.forget(counted)
+        return run
 
     async def get_run(self, run_id: str) -> Run:
         """GET /runs/{runId}."""
         return _read(_OneRun, await self._get(f"/runs/{_segment(run_id)}")).run
 
-    async def list_run_events(self, run_id: str, *, limit: int = 200) -> RunEvents:
+    async def list_run_events(
+        self, run_id: str, *, limit: int = 200, after: str | None = None, wait: int | None = None
+    ) -> RunEvents:
         """GET /runs/{runId}/events: the run and its first events, oldest first.
+
+        The embedded Mogplex alone knows ``after`` and ``wait``; there, a request that waits costs nothing. Others give
+        the first events at once, whatever these say.
 
         Args:
             run_id: The run.
             limit: How many events, 1 to 200.
+            after: Only events after the one with this id.
+            wait: Seconds to wait for an event or a change of the run, 1 to 25.
         """
-        return _read(RunEvents, await self._get(f"/runs/{_segment(run_id)}/events", {"limit": limit}))
+        query = {"limit": limit, "after": after, "wait": wait}
+        free = wait is not None and self._upstream.route.kind != "hosted"
+        return _read(RunEvents, await self._get(f"/runs/{_segment(run_id)}/events", query, free=free))
 
     async def cancel_run(self, run_id: str) -> CancelResult:
         """POST /runs/{runId}/cancel. Idempotent: a run that has ended stays as it is."""
@@ -127,13 +158,42 @@ class MogplexApi:
         """GET /mcp/servers, disabled ones too. The answer carries decrypted secrets."""
         return _read(_McpServers, await self._get("/mcp/servers")).servers
 
-    async def _get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> dict[str, object]:
+    async def _start(self, key: str, body: bytes, starts: StartBudget, counted: float | None) -> dict[str, object]:
+        try:
+            return await self._call("POST", "/runs", body=body, start_key=key)
+        except MogplexError as error:
+            if counted is not None and not error.outcome_unknown:
+                starts.forget(counted)
+            if error.code == "RATE_LIMITED" and error.status is not None:
+                starts.learn(error.retry_after)
+            raise
+
+    async def _get(
+        self, path: str, query: Mapping[str, str | int | None] | None = None, *, free: bool = False
+    ) -> dict[str, object]:
         if query and (given := {name: value for name, value in query.items() if value is not None}):
             path = f"{path}?{_query(given)}"
-        return await self._call("GET", path)
+        if self._kind != "call":
+            return await self._poll(path, free=free)
+        return await self._call("GET", path, free=free)
+
+    async def _poll(self, path: str, *, free: bool) -> dict[str, object]:
+        """Make one request when no call wants to make one."""
+        exchange = self._exchange("GET", path, b"", None)
+        budget = None if free else self._upstream.budgets.of(self._credential)
+        if budget is not None:
+            await budget.admit(self._kind)
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await _spend(exchange, budget, self._kind)
+        except FailedAttempt as failure:
+            error = failure.error
+        except TimeoutError:
+            error = _out_of_time(self._upstream, self._deadline)
+        raise error  # outside the ``except``, as in ``_call``
 
     async def _call(
-        self, method: str, path: str, *, body: bytes = b"", start_key: str | None = None
+        self, method: str, path: str, *, body: bytes = b"", start_key: str | None = None, free: bool = False
     ) -> dict[str, object]:
         """Make one call: first directly, then, if that failed and it is of use, again.
 
@@ -141,19 +201,22 @@ class MogplexApi:
         cancelling is idempotent.
         """
         exchange = self._exchange(method, path, body, start_key)
+        budget = None if free else self._upstream.budgets.of(self._credential)
         may_have_started = False
         error: MogplexError | None = None
+        loop = asyncio.get_running_loop()
+        started = loop.time()
 
         async def attempt() -> dict[str, object]:
             nonlocal may_have_started
             try:
-                return await exchange.attempt()
+                if budget is not None:
+                    await _admit(budget, started + WAITING_PART * self._deadline)
+                return await _spend(exchange, budget, "call")
             except FailedAttempt as failure:
                 may_have_started = may_have_started or failure.may_have_acted
                 raise
 
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         try:
             async with asyncio.timeout(self._deadline) as limit:
                 try:
@@ -187,6 +250,38 @@ class MogplexApi:
             headers.append((b"idempotency-key", start_key.encode()))
         url = f"{self._upstream.route.base_url}{PREFIX}{path}"
         return Exchange(self._upstream, self._credential, method, url, httpx2.Headers(headers), body)
+
+
+async def _admit(budget: Budget, deadline: float) -> None:
+    """Wait for a call's turn.
+
+    Raises:
+        FailedAttempt: It does not come before the deadline.
+    """
+    try:
+        await budget.admit("call", deadline=deadline)
+    except MogplexError as error:
+        failure = FailedAttempt(error, "refused")
+    else:
+        return
+    raise failure
+
+
+async def _spend(exchange: Exchange, budget: Budget | None, kind: Kind) -> dict[str, object]:
+    """Make one admitted attempt."""
+    sent = True
+    try:
+        return await exchange.attempt()
+    except FailedAttempt as failure:
+        sent = failure.fate != "unsent"
+        # Run starts have limits of their own, which the same code tells of.
+        is_start = "idempotency-key" in exchange.headers
+        if budget is not None and failure.error.code == "RATE_LIMITED" and not is_start:
+            budget.learn(failure.error.retry_after)
+        raise
+    finally:
+        if budget is not None:
+            budget.release(kind, sent=sent)
 
 
 class _Repos(BaseModel):
@@ -253,7 +348,7 @@ def _is_token(credential: str) -> bool:
 def _checked_key(key: str) -> str:
     if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isascii() or not key.isprintable() or key != key.strip():
         raise MogplexError(
-            "BAD_REQUEST", f"The idempotency key must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters."
+            "BAD_REQUEST", f"idempotencyKey: must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters."
         )
     return key
 
@@ -261,7 +356,7 @@ def _checked_key(key: str) -> str:
 def _segment(identifier: str) -> str:
     """An id as one segment of a path, from which it cannot get out."""
     if not 0 < len(identifier) <= MAX_SEGMENT or identifier in {".", ".."} or not identifier.isprintable():
-        raise MogplexError("BAD_REQUEST", "The run id is empty, too long, or holds characters that no id has.")
+        raise MogplexError("BAD_REQUEST", "runId: is empty, too long, or holds characters that no id has.")
     return quote(identifier, safe="")
 
 

@@ -39,7 +39,7 @@ class Addresses:
             bind_host=settings.mcp_host,
             public=_authority(public.scheme, public.netloc) if public else None,
             public_origin=f"{public.scheme}://{_authority(public.scheme, public.netloc)}" if public else None,
-            allowed_origins=frozenset(origin.lower() for origin in settings.mcp_allowed_origins),
+            allowed_origins=frozenset(settings.mcp_allowed_origins),
         )
 
     def serves_host(self, host: str) -> bool:

@@ -54,6 +54,7 @@ class TokenChecks:
         self._clock = clock
         self._verdicts: OrderedDict[str, _Verdict] = OrderedDict()
         self._running: dict[str, asyncio.Task[CallerUser | None]] = {}
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._refusals: OrderedDict[str, deque[float]] = OrderedDict()
 
     async def check(self, token: str, address: str) -> CallerUser | None:
@@ -71,7 +72,8 @@ class TokenChecks:
         verdict = self._verdicts.get(key)
         if verdict is not None and verdict.expires > self._clock():
             return verdict.user
-        self._admit(address)
+        if key not in self._known:
+            self._admit(address)
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(token, key))
@@ -99,6 +101,7 @@ class TokenChecks:
         caller = Caller(account=f"pat-{key[:16]}", credential=GivenToken(token, lambda: self.forget(key)))
         user = CallerUser(caller, client_id="pat", issuer="mogplex")
         self._remember(key, _Verdict(user, self._clock() + VALID_SECONDS))
+        self._know(key)
         return user
 
     def _remember(self, key: str, verdict: _Verdict) -> None:
@@ -106,6 +109,13 @@ class TokenChecks:
         self._verdicts.move_to_end(key)
         if len(self._verdicts) > REMEMBERED:
             self._verdicts.popitem(last=False)
+
+    def _know(self, key: str) -> None:
+        """A token that was valid once is no guess: somebody else's guesses from the same address do not hinder it."""
+        self._known[key] = None
+        self._known.move_to_end(key)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
 
     def _admit(self, address: str) -> None:
         times = self._refusals.get(address)

@@ -5,6 +5,7 @@ Input the model can mend is a tool error since MCP 2025-11-25 (specification, to
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import mcp_types as types
@@ -13,16 +14,26 @@ from pydantic import ValidationError
 from mogplex_mcp.api import MogplexError
 
 MAX_MESSAGE = 2000
+MAX_FIELD = 300
 
 
-def api_error_result(error: MogplexError) -> types.CallToolResult:
-    """The result for a failed call to Mogplex."""
+def api_error_result(error: MogplexError, arguments: Collection[str] = ()) -> types.CallToolResult:
+    """The result for a failed call to Mogplex.
+
+    Args:
+        error: What the client raised.
+        arguments: The tool's argument names: one that begins the message (``workingBranch: …``) is a field at fault.
+    """
+    bad = error.code == "BAD_REQUEST"
     data: dict[str, Any] = {
         "code": error.code,
-        "status": error.status,
+        "status": 400 if bad and error.status is None else error.status,
         "message": error.message[:MAX_MESSAGE],
         "suggestion": error.suggestion,
     }
+    name, colon, problem = error.message.partition(": ")
+    if bad and colon and name in arguments:
+        data["fields"] = {name: problem[:MAX_FIELD]}
     if error.retry_after is not None:
         data["retryAfter"] = error.retry_after
     if error.request_id is not None:
@@ -38,7 +49,7 @@ def bad_arguments_result(error: ValidationError) -> types.CallToolResult:
     for detail in error.errors(include_url=False, include_input=False, include_context=False)[:20]:
         name = str(detail["loc"][0])[:100] if detail["loc"] else "arguments"
         problem = "is not an argument of this tool" if detail["type"] == "extra_forbidden" else detail["msg"]
-        fields.setdefault(name, problem[:300])
+        fields.setdefault(name, problem[:MAX_FIELD])
     return bad_request_result(fields)
 
 

@@ -52,7 +52,7 @@ async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, api: M
     except BadArgumentsError as error:
         return bad_request_result(error.fields)
     except MogplexError as error:
-        return api_error_result(error)
+        return api_error_result(error, tool.argument_names)
     text = encode(data)
     if len(text) > MAX_RESULT_BYTES or len(text.encode("utf-8")) > MAX_RESULT_BYTES:
         return error_result(

@@ -63,6 +63,11 @@ class Tool(Generic[A]):
     result: dict[str, Json]
     handle: Callable[[MogplexApi, A], Awaitable[Json]]
 
+    @property
+    def argument_names(self) -> frozenset[str]:
+        """The arguments' names on the wire."""
+        return frozenset(field.alias or name for name, field in self.arguments.model_fields.items())
+
     def declaration(self) -> types.Tool:
         """The tool as ``tools/list`` shows it."""
         return types.Tool(

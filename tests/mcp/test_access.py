@@ -27,7 +27,7 @@ class Person:
     def __init__(self, host: Host) -> None:
         base = host.url.removesuffix("/mcp")
         self.host = host
-        self.site = Site(base, host.store, credentials=None, endings=None)  # type: ignore[arg-type]
+        self.site = Site(base, host.store, credentials=None)  # type: ignore[arg-type]
         self.visitor: Visitor = self.site.visitor()
         self.client: Client
 

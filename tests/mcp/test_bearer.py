@@ -127,6 +127,20 @@ async def test_a_valid_token_still_works_from_an_address_that_guesses(mogplex: M
     assert await checks.check("mog_good", "here") is not None
 
 
+async def test_a_token_that_was_valid_is_checked_anew_whatever_others_guess(
+    mogplex: Mogplex, upstream: Upstream
+) -> None:
+    clock = Clock()
+    checks = TokenChecks(upstream, clock=clock)
+    await checks.check("mog_good", "here")
+    clock.now += 61
+    mogplex.refuse(401, "UNAUTHORIZED")
+    for number in range(REFUSALS_PER_ADDRESS):
+        await checks.check(f"mog_{number}", "here")
+    mogplex.status = 200
+    assert await checks.check("mog_good", "here") is not None
+
+
 async def test_many_requests_at_once_share_one_check(mogplex: Mogplex, upstream: Upstream) -> None:
     checks = TokenChecks(upstream)
     mogplex.gate.clear()

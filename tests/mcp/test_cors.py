@@ -10,7 +10,9 @@ APP = "https://app.example.com"
 
 @pytest.fixture
 def settings(home: object) -> Settings:
-    return Settings(home=home, transport="process", local_rate_limit=0, mcp_allowed_origins=(APP,))
+    return Settings(
+        home=home, transport="process", local_rate_limit=0, mcp_allowed_origins=(APP.replace("app", "App"),)
+    )
 
 
 async def test_a_preflight_of_an_allowed_origin_needs_no_token(host: Host) -> None:

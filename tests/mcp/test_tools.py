@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -123,6 +124,26 @@ async def test_bad_arguments_are_named_one_by_one(host: Host) -> None:
     assert error["code"] == "BAD_REQUEST"
     assert set(error["fields"]) == {"repo", "repoId", "prompt", "createBranch", "harness"}
     assert "not an argument" in error["fields"]["repo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "field"),
+    [
+        ("mogplex_get_run", {"runId": ".."}, "runId"),
+        ("mogplex_start_agent_run", {"repoId": "r", "prompt": "x", "idempotencyKey": "ké"}, "idempotencyKey"),
+        ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "workingBranch": "a..b"}, "workingBranch"),
+        ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "baseBranch": "no"}, "baseBranch"),
+        ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "rootDirectory": "../x"}, "rootDirectory"),
+    ],
+)
+async def test_an_argument_that_mogplex_refuses_is_named_too(
+    host: Host, name: str, arguments: Json, field: str
+) -> None:
+    if "start" in name:
+        arguments = {"repoId": await demo_repo(host), **arguments}
+    error = (await call(host, name, **arguments))["error"]
+    assert (error["code"], error["status"]) == ("BAD_REQUEST", 400)
+    assert set(error["fields"]) == {field}
 
 
 async def test_an_event_of_another_run_is_named_as_the_fault(host: Host) -> None:

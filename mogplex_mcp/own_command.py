@@ -1,0 +1,23 @@
+"""This program as the person typed it, for hints that can be typed as they are printed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+NAME = "mogplex-mcp"
+
+
+def own_command(data_dir: Path | None = None) -> str:
+    """The command, with what leads to the same data directory.
+
+    Args:
+        data_dir: A directory that was given as an option; None when the environment or the default decides.
+    """
+    typed = sys.argv[0]
+    # Started as a module, the installed name is the best there is.
+    shown = typed if Path(typed).name == NAME else NAME
+    program = shlex.quote(os.path.relpath(shown) if os.sep in shown else shown)
+    return program if data_dir is None else f"MOGPLEX_MCP_DATA_DIR={shlex.quote(str(data_dir))} {program}"
