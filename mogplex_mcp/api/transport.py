@@ -21,6 +21,7 @@ import httpx2
 import structlog
 
 from mogplex_mcp import __version__
+from mogplex_mcp.api.budget import Budgets
 from mogplex_mcp.api.errors import MogplexError
 from mogplex_mcp.settings import DEFAULT_MOGPLEX_URL, Settings, is_loopback
 
@@ -68,12 +69,14 @@ class Upstream:
         transport: Sends requests; holds the connection pool. No cookie jar, no redirects, no logging of its own.
         connect_timeout: Seconds to connect.
         read_timeout: Seconds to wait for something to arrive, or to be taken.
+        budgets: How often each credential may ask; without limits unless given.
     """
 
     route: Route
     transport: httpx2.AsyncBaseTransport = field(repr=False)
     connect_timeout: float
     read_timeout: float
+    budgets: Budgets = field(default_factory=Budgets, repr=False)
 
     @cached_property
     def timeouts(self) -> dict[str, dict[str, float]]:
@@ -135,8 +138,9 @@ async def open_upstream(
     say = _log.warning if route.transport_fallback else _log.info
     event = "transport_fallback" if route.transport_fallback else "upstream"
     say(event, transport=route.kind, address=str(route.socket or route.base_url), reason=route.reason)
+    budgets = Budgets.embedded(settings) if route.kind == "embedded" else Budgets.hosted(settings)
     async with opened as transport:
-        yield Upstream(route, transport, settings.api_connect_timeout, settings.api_read_timeout)
+        yield Upstream(route, transport, settings.api_connect_timeout, settings.api_read_timeout, budgets)
 
 
 def _network_transport(route: Route, connections: int) -> httpx2.AsyncHTTPTransport:

@@ -5,30 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
+from mogplex_mcp.api.credential import Credential
+
 
 def fingerprint(credential: str) -> str:
     """The SHA-256 of a credential, in hexadecimal: what caches, logs and comparisons hold instead of it."""
     return hashlib.sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Credential(Protocol):
-    """What Mogplex is called with for an account."""
-
-    async def token(self) -> str:
-        """The token to call Mogplex with now.
-
-        Raises:
-            MogplexError: UNAUTHORIZED: there is none any more; the person has to sign in again.
-        """
-
-    async def refused(self, token: str) -> bool:
-        """Note that Mogplex refused this token; True when another one is worth a try."""
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,21 @@ def _row(run_id: str, event: NewEvent, now: int) -> _Row:
     )
 
 
-def listed(connection: Connection, run_id: str, limit: int) -> list[dict[str, object]]:
-    """The oldest ``limit`` events, as the API shows them (Mogplex documentation, /web/api/runs)."""
-    query = select(events).where(events.c.run_id == run_id).order_by(events.c.sequence).limit(limit)
+def sequence_of(connection: Connection, run_id: str, event_id: str) -> int | None:
+    """Where an event stands in the order of all; None when it is none of this run's."""
+    query = select(events.c.sequence).where(events.c.run_id == run_id, events.c.id == event_id)
+    sequence: int | None = connection.execute(query).scalar()
+    return sequence
+
+
+def listed(connection: Connection, run_id: str, limit: int, after: int = 0) -> list[dict[str, object]]:
+    """The oldest ``limit`` events, as the API shows them (Mogplex documentation, /web/api/runs).
+
+    Args:
+        after: only those that stand later in the order of all.
+    """
+    of_run = events.c.run_id == run_id, events.c.sequence > after
+    query = select(events).where(*of_run).order_by(events.c.sequence).limit(limit)
     return [
         {
             "id": row["id"],

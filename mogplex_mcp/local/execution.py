@@ -17,6 +17,7 @@ from mogplex_mcp.local.database import Database
 from mogplex_mcp.local.events import NewEvent
 from mogplex_mcp.local.git import GitError
 from mogplex_mcp.local.harness import HarnessEvent, Reader, catalogue
+from mogplex_mcp.local.news import News
 from mogplex_mcp.local.run_log import RunLog
 from mogplex_mcp.local.runs import Run
 from mogplex_mcp.local.timestamps import now_ms
@@ -48,11 +49,12 @@ class Ending:
 class Execution:
     """Runs a claimed run. `stop` may be called at any time, from the event loop; the first call counts."""
 
-    def __init__(self, db: Database, settings: Settings, run: Run) -> None:
+    def __init__(self, db: Database, settings: Settings, run: Run, news: News) -> None:
         self.run = run
+        self._news = news
         self._db = db
         self._settings = settings
-        self._log = RunLog(db, run)
+        self._log = RunLog(db, run, news)
         self._space: Workspace | None = None
         self._stop: Stop | None = None
         self._attention = asyncio.Event()
@@ -102,6 +104,7 @@ class Execution:
             # Whoever cancelled before this run was known here left word in the database.
             if (await self._db.call(self._mark_streaming, child)).cancel_requested_at is not None:
                 self.stop(Stop.CANCEL)
+            self._news.tell(self.run.id)
             await self._watch(pump)
             if self._stop is not None:
                 await child.terminate(self._grace())

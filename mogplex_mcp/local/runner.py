@@ -14,6 +14,7 @@ from mogplex_mcp.local import runs, workspace
 from mogplex_mcp.local.child import kill_processes_in
 from mogplex_mcp.local.database import Database
 from mogplex_mcp.local.execution import Execution, Stop
+from mogplex_mcp.local.news import News
 from mogplex_mcp.local.runs import Run
 from mogplex_mcp.local.timestamps import now_ms
 from mogplex_mcp.settings import Settings
@@ -32,6 +33,7 @@ class Runner:
     """Executes the runs of one data directory. Only whoever holds the directory's lock may have one."""
 
     def __init__(self, db: Database, settings: Settings) -> None:
+        self.news = News()
         self._closing = anyio.Event()
         self._db = db
         self._settings = settings
@@ -66,6 +68,7 @@ class Runner:
     async def cancel(self, run_id: str) -> tuple[Run, bool] | None:
         """Asks for a run's end, at once: None for an unknown run, else the run and whether it had ended before."""
         outcome = await self._db.call(self._request_cancel, run_id)
+        self.news.tell(run_id)
         execution = self._executions.get(run_id)
         # None between claim and registration: the execution finds the request in the database.
         if execution is not None and outcome is not None and not outcome[1]:
@@ -82,7 +85,7 @@ class Runner:
                     run = await self._db.call(self._claim)
                     if run is None:
                         break
-                    execution = self._executions[run.id] = Execution(self._db, self._settings, run)
+                    execution = self._executions[run.id] = Execution(self._db, self._settings, run, self.news)
                     if self.closing():
                         execution.stop(Stop.SHUTDOWN)
                     tasks.start_soon(self._execute, execution)
@@ -103,6 +106,7 @@ class Runner:
         finally:
             del self._executions[run.id]
             self.wake()
+            self.news.tell(run.id)
             if not self._executions:
                 self._empty.set()
 
@@ -117,6 +121,7 @@ class Runner:
             if self._executions:
                 await anyio.to_thread.run_sync(kill_processes_in, workspace.worktrees_of(self._settings.data_dir))
                 await self._executions_ended()
+        self.news.close()
         if self._executions:
             log.warning("runs_left_to_the_next_start", count=len(self._executions))
 

@@ -28,6 +28,8 @@ MAX_BODY = 1024 * 1024
 _BODY_TIMEOUT = 30.0
 _HANDOVER = 5
 """Seconds until a server that is stopping has stopped, and another may be asked."""
+MAX_WAIT = 25
+"""Seconds that a request may wait for news of a run."""
 _MAX_LIMIT = 200
 _DEFAULT_LIMIT = 100
 _MAX_QUERY = 200
@@ -101,16 +103,44 @@ async def get_run(mogplex: Mogplex, request: Request) -> Data:
 
 
 async def list_run_events(mogplex: Mogplex, request: Request) -> Data:
-    run_id, limit = request.path_params["run_id"], _limit(request)
+    """A run's events, oldest first.
 
-    def read() -> Data:
-        with mogplex.db.read() as connection:
-            run = runs.find(connection, run_id)
-            if run is None:
-                raise ApiError("NOT_FOUND", _NO_RUN)
-            return {"run": run.detail(), "events": events.listed(connection, run_id, limit)}
+    Beyond the documentation it takes ``after`` (only later events than this one) and ``wait`` (seconds until it answers
+    that there are none yet, unless the run's status changes or is final).
+    """
+    run_id, limit, after, wait = request.path_params["run_id"], _limit(request), _text(request, "after"), waits(request)
+    ends = time.monotonic() + wait
+    seen: str | None = None
+    while True:
+        with mogplex.runner.news.listen(run_id) as listening:
+            run, data = await mogplex.db.call(_read_events, mogplex.db, run_id, limit, after)
+            seen = seen or run.status
+            left = ends - time.monotonic()
+            if data["events"] or run.terminal or run.status != seen or left <= 0 or not listening.may_wait:
+                return data
+            await listening.wait(left)
 
-    return await mogplex.db.call(read)
+
+def _read_events(db: Database, run_id: str, limit: int, after: str | None) -> tuple[Run, Data]:
+    with db.read() as connection:
+        run = runs.find(connection, run_id)
+        if run is None:
+            raise ApiError("NOT_FOUND", _NO_RUN)
+        sequence = 0 if after is None else events.sequence_of(connection, run_id, after)
+        if sequence is None:
+            raise bad_request("after", "must be the id of an event of this run")
+        return run, {"run": run.detail(), "events": events.listed(connection, run_id, limit, sequence)}
+
+
+def waits(request: Request) -> float:
+    """Seconds that a request is willing to wait for news; such a request costs nothing."""
+    text = request.query_params.get("wait")
+    if text is None:
+        return 0.0
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 3 else -1
+    if not 0 <= number <= MAX_WAIT:
+        raise bad_request("wait", f"must be a whole number of seconds from 0 to {MAX_WAIT}")
+    return float(number)
 
 
 async def cancel_run(mogplex: Mogplex, request: Request) -> Data:
