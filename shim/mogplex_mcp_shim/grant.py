@@ -63,18 +63,23 @@ class Grant:
         return float(value) if isinstance(value, int | float) else 0.0
 
     def is_fresh(self) -> bool:
-        """Whether the access token is less than a minute old and not expired by its own account."""
-        now = time.time()
-        return 0 <= now - self.issued_at < 60 and (self.expires_at is None or now < self.expires_at)
+        """Whether the access token was issued a moment ago."""
+        return self._is_recent("issued_at")
 
     def was_refreshed(self) -> bool:
         """Whether the access token came from a refresh, not from the sign-in itself."""
         return self.record.get("signed_in_at") != self.record.get("issued_at")
 
     def is_new(self) -> bool:
-        """Whether the person signed in less than a minute ago."""
-        value = self.record.get("signed_in_at")
-        return isinstance(value, int | float) and 0 <= time.time() - value < 60
+        """Whether the person signed in a moment ago."""
+        return self._is_recent("signed_in_at")
+
+    def _is_recent(self, name: str) -> bool:
+        """Less than a minute ago if the token should still be good; some servers' tokens have expired when they come."""
+        value = self.record.get(name)
+        now = time.time()
+        expired = self.expires_at is not None and self.expires_at <= now
+        return isinstance(value, int | float) and 0 <= now - value < (15 if expired else 60)
 
 
 def grant_for(section: Record, url: str) -> Grant | None:

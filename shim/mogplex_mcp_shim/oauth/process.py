@@ -205,7 +205,11 @@ class SignIn:
         kept: Record = {"url": pending.url, "grant_id": secrets.token_hex(8), "client": client.record()}
         if pending.scope is not None:
             kept["scope"] = pending.scope
-        grant = Grant(pending.issuer, pending.resource, {**kept, **pending.endpoints, **tokens})
+        grant = Grant(
+            pending.issuer,
+            pending.resource,
+            {**kept, **pending.endpoints, **tokens, "signed_in_at": tokens["issued_at"]},
+        )
         keep_grant(self._job.home, grant)
 
     def _section(self) -> Record:

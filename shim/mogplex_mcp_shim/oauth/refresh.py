@@ -72,7 +72,7 @@ def _keep(home: str, grant: Grant, tokens: Record) -> str | None:
         record = _same(section, grant)
         if record is not None:
             record.pop("expires_at", None)
-            record.update(tokens, refreshed=True)
+            record.update(tokens)
             kept.append(str(tokens["access_token"]))
 
     update(home, change)

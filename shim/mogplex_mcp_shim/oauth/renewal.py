@@ -119,15 +119,15 @@ class Renewal:
     def _renew(self) -> Retry | Failed:
         grant = self._file.grant()
         if not (self._always or self._step_up) and grant is not None and grant.access_token == self._used:
-            new = grant.is_fresh() and not self._accepted
-            if new and not grant.refreshed:  # no loop: the next one would be refused as well
+            if self._accepted or not (grant.is_fresh() and grant.was_refreshed()):
+                token = refresh(self._file, grant.access_token, allow_http=self._options.allow_http)
+                if token is not None:
+                    return Retry(token)
+            if not self._accepted and grant.is_new():  # no loop: the next one would be refused as well
                 return self._failed(
                     "The server refuses the token that was issued for it just now. "
                     "If that goes on: mogplex-mcp-shim --logout, then sign in anew"
                 )
-            token = None if new else refresh(self._file, grant.access_token, allow_http=self._options.allow_http)
-            if token is not None:
-                return Retry(token)
         if not self._options.interactive:
             missing = "for what this needs " if self._step_up else ""
             return self._failed(

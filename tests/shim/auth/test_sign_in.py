@@ -213,30 +213,31 @@ def test_no_secret_is_an_argument_or_reaches_the_browser(world: World) -> None:
 
 
 def test_a_client_that_the_server_forgot_is_registered_anew_once(world: World) -> None:
-    site = world.site(token_lifetime=0.2, gives_refresh_tokens=False)
+    site = world.site(gives_refresh_tokens=False)
     assert "result" in world.shim(site.url).initialize()
-    site.set(forget_clients=True, token_lifetime=3600)
+    site.set(forget_clients=True, expire_access=True)
+    world.change_grant(signed_in_at=0)
     whole = (world.home / "auth.json").read_text()
     # As if it had registered long ago: then the shim asks before it opens a page that could only be an error.
     old = whole.replace('"confirmed_at": 1', '"confirmed_at": 0.1')
     assert old != whole
     (world.home / "auth.json").write_text(old)
-    time.sleep(0.3)
     assert "result" in world.shim(site.url).initialize()
     assert len(site.log("registration")) == 2
     assert len(world.opened()) == 2
 
 
 def test_a_client_forgotten_between_page_and_token_is_registered_anew_in_the_same_page(world: World) -> None:
-    site = world.site(token_lifetime=0.2, gives_refresh_tokens=False)
+    site = world.site(gives_refresh_tokens=False)
     assert "result" in world.shim(site.url).initialize()
+    site.set(expire_access=True)
+    world.change_grant(signed_in_at=0)
     world.browse("hold")
-    time.sleep(0.3)
     shim = world.shim(site.url)
     shim.send("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}})
     until(lambda: len(world.opened()) == 2, "the browser is opened again")
     answer = get(world.opened()[1])
-    site.set(forget_clients=True, token_lifetime=3600)
+    site.set(forget_clients=True)
     assert "You are signed in" in world.follow(answer.headers["Location"])
     assert "result" in shim.answer()
     assert len(site.log("registration")) == 2
@@ -248,6 +249,12 @@ def test_a_token_refused_at_once_begins_no_loop(world: World) -> None:
     shim = world.shim(site.url)
     assert "refuses the token" in error_of(shim.initialize())
     assert "refuses the token" in error_of(shim.initialize())
+    assert "refuses the token" in error_of(world.shim(site.url).initialize())
+    assert len(world.opened()) == 1
+
+
+def test_a_token_that_expires_at_once_begins_no_loop(world: World) -> None:
+    site = world.site(token_lifetime=0)
     assert "refuses the token" in error_of(world.shim(site.url).initialize())
     assert len(world.opened()) == 1
 
