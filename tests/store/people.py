@@ -32,8 +32,9 @@ def client(store: Store, client_id: str = CLIENT) -> StoredClient:
     return put_client(store, StoredClient(client_id, "registered", "Cursor", (REDIRECT,), "none"))
 
 
-def request(store: Store, client_id: str = CLIENT, scopes: tuple[str, ...] = SCOPES) -> AuthorizationRequest:
-    request_id = put_request(
+def pending(store: Store, client_id: str = CLIENT, scopes: tuple[str, ...] = SCOPES) -> str:
+    """The id of a request that nobody has answered."""
+    return put_request(
         store,
         client_id=client_id,
         redirect_uri=REDIRECT,
@@ -43,7 +44,11 @@ def request(store: Store, client_id: str = CLIENT, scopes: tuple[str, ...] = SCO
         code_challenge="challenge",
         resource=RESOURCE,
     )
-    taken = take_request(store, request_id)
+
+
+def request(store: Store, client_id: str = CLIENT, scopes: tuple[str, ...] = SCOPES) -> AuthorizationRequest:
+    """A request that was just taken."""
+    taken = take_request(store, pending(store, client_id, scopes))
     assert taken is not None
     return taken
 

@@ -1,6 +1,6 @@
 """A real PostgreSQL for the tests: each asks for a database of its own and drops it.
 
-The server is ``MOGPLEX_TEST_POSTGRESQL``, a URL of somebody who may create databases.
+The server is ``MOGPLEX_TEST_POSTGRES``, a URL of somebody who may create databases.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import URL, make_url
 
-SERVER = os.environ.get("MOGPLEX_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
+SERVER = os.environ.get("MOGPLEX_TEST_POSTGRES", "postgresql://127.0.0.1:5432/postgres")
 
 
 @contextmanager

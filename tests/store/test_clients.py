@@ -60,8 +60,9 @@ def test_a_client_id_that_cannot_be_kept_is_refused(store: Store) -> None:
 
 
 def test_clients_never_authorized_are_pruned_the_others_are_kept(store: Store, clock: Clock) -> None:
-    for name, kind in (("never", "registered"), ("authorized", "registered"), ("document", "document")):
-        put_client(store, replace(FULL, client_id=name, kind=kind))
+    for name in ("never", "authorized"):
+        put_client(store, replace(FULL, client_id=name))
+    put_client(store, replace(FULL, client_id="document", kind="document"))
     put_client(store, replace(FULL, client_id="configured", kind="configured"))
     allowed(store, person(store), client_id="granted")
     mark_authorized(store, "authorized")
