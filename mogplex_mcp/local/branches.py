@@ -58,16 +58,20 @@ def plan_branches(grounds: Grounds, request: StartRunBody, held: set[str], today
         today: goes into a generated name.
 
     Raises:
-        ApiError: CONFLICT when a branch that was named is in use; BAD_REQUEST when it is not there.
+        ApiError: CONFLICT when a branch that was named is in use; BAD_REQUEST when it is not there, or cannot be there
+            beside another one.
     """
     base, working = grounds.base, request.working_branch
+    others = set(grounds.branches) | held
     if working is None:
-        free = base not in grounds.checked_out and base not in held
-        if free and not request.create_branch:
+        reason = _why_not(base, grounds, held)
+        if reason is None and not request.create_branch:
             return BranchPlan(base, base, create=False)
-        generated = git.generated_branch(request.prompt, set(grounds.branches) | held, today)
-        note = f"{base} is {_where(base, grounds)}, so this run works on the new branch {generated}."
+        generated = git.generated_branch(request.prompt, others, today)
+        note = f"{base} {reason}, so this run works on the new branch {generated}."
         return BranchPlan(base, generated, create=True, note=None if request.create_branch else note)
+    if working not in others and (other := git.in_the_way(working, others)):
+        raise bad_request("workingBranch", f"{working} cannot exist beside the branch {other}; choose another name")
     if working in grounds.checked_out or working in held:
         advice = "leave workingBranch out" if request.create_branch else "call again with createBranch: true"
         if not request.create_branch:
@@ -78,6 +82,15 @@ def plan_branches(grounds: Grounds, request: StartRunBody, held: set[str], today
             "workingBranch", f"there is no branch {working}; call again with createBranch: true to make it"
         )
     return BranchPlan(base, working, create=bool(request.create_branch))
+
+
+def _why_not(base: str, grounds: Grounds, held: set[str]) -> str | None:
+    """Why no run can work on the base branch itself, if so. A base that only origin has is yet to be made here."""
+    if base in grounds.checked_out or base in held:
+        return f"is {_where(base, grounds)}"
+    if base not in grounds.branches and (other := git.in_the_way(base, grounds.branches | held)):
+        return f"cannot exist here beside the branch {other}"
+    return None
 
 
 def _where(branch: str, grounds: Grounds) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mogplex_mcp.local import git
+from tests.local.hosting import make_repository, run_git
 
 TODAY = date(2026, 5, 17)
 
@@ -35,15 +36,52 @@ def test_a_branch_name_that_git_would_misread_is_refused(name: str) -> None:
         git.check_branch_name(name)
 
 
-@settings(max_examples=40, deadline=None)
-@given(prompt=st.text(max_size=300), others=st.sets(st.sampled_from(["mogplex", "mogplex/run", "main", "MAIN"])))
+TAKEN = (
+    *(
+        "main",
+        "MAIN",
+        "mogplex",
+        "Mogplex/run",
+        "mogplex/run",
+        "mogplex/run/2026-05-17",
+        "mogplex-run",
+        "mogplex-run-2",
+    ),
+    *("mogplex/run/2026-05-17/fix", "mogplex/run/2026-05-17/fix/it", "mogplex-run/2026-05-17/fix/it"),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(prompt=st.text(max_size=300) | st.just("fix"), others=st.sets(st.sampled_from(TAKEN)))
 def test_a_generated_branch_is_a_valid_new_name_whatever_the_prompt(prompt: str, others: set[str]) -> None:
     taken = set(others)
     for _ in range(3):
         name = git.generated_branch(prompt, taken, TODAY)
         git.check_branch_name(name)
-        assert name.casefold() not in {other.casefold() for other in taken}
+        for other in taken:
+            mine, theirs = f"{name}/".casefold(), f"{other}/".casefold()
+            assert not mine.startswith(theirs), other
+            assert not theirs.startswith(mine), other
         taken.add(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("main/deep", "main"), ("a", "a/b"), ("a", "a/b/c"), ("a/b/c", "a"), ("a/b", "a/b/c")],
+)
+def test_a_branch_has_no_room_above_or_below_another(name: str, other: str, tmp_path: Path) -> None:
+    assert git.in_the_way(name, {"x", other}) == other
+    path = make_repository(tmp_path / "project", branch="trunk")
+    run_git(path, "branch", other)
+    with pytest.raises(subprocess.CalledProcessError):
+        run_git(path, "branch", name)
+
+
+def test_a_branch_has_room_beside_others(tmp_path: Path) -> None:
+    path = make_repository(tmp_path / "project", branch="main")
+    for name in ("mainly/x", "a/b", "a/c", "a-b", "a.b/c"):
+        assert git.in_the_way(name, {"main", "a/b", "a/c"}) is None
+        run_git(path, "branch", name)
 
 
 def test_a_generated_branch_has_the_date_and_the_prompts_first_words() -> None:
@@ -57,6 +95,7 @@ def test_a_generated_branch_has_the_date_and_the_prompts_first_words() -> None:
 
 def test_a_generated_branch_finds_room_beside_a_branch_named_mogplex() -> None:
     assert git.generated_branch("fix", {"mogplex"}, TODAY) == "mogplex-run/2026-05-17/fix"
+    assert git.generated_branch("fix", {"mogplex", "mogplex-run"}, TODAY) == "mogplex-run-2/2026-05-17/fix"
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,42 @@ async def test_two_runs_do_not_share_a_branch_also_while_the_first_waits(data_di
         assert (await host.post_run(prompt="pass", workingBranch="two")).status_code == 202
 
 
+async def test_a_branch_that_cannot_exist_beside_another_is_named(host: Host) -> None:
+    run_git(host.repo.path, "branch", "a/b")
+    for name, other in (("main/deep", "main"), ("a", "a/b"), ("a/b/c", "a/b")):
+        for create in (True, False):
+            answer = await host.post_run(prompt="x", workingBranch=name, createBranch=create)
+            message = refused(answer, 400, "BAD_REQUEST")
+            assert message == f"workingBranch: {name} cannot exist beside the branch {other}; choose another name"
+
+
+async def test_a_branch_that_a_waiting_run_will_make_is_room_taken(data_dir: Path) -> None:
+    async with hosting(data_dir, local_max_concurrent_runs=1) as host:
+        await host.start(LONG_RUN, createBranch=True)
+        waiting = await host.start(LONG_RUN, workingBranch="later/x", createBranch=True)
+        for name in ("later", "later/x/y"):
+            answer = await host.post_run(prompt="x", workingBranch=name, createBranch=True)
+            assert "beside the branch later/x" in refused(answer, 400, "BAD_REQUEST")
+        await host.cancel(waiting["runId"])
+        assert (await host.post_run(prompt="pass", workingBranch="later", createBranch=True)).status_code == 202
+
+
+async def test_generated_branches_find_room_beside_others(host: Host) -> None:
+    run_git(host.repo.path, "branch", "mogplex/run")
+    run = await host.start("commit('a.txt', 'A')", createBranch=True)
+    assert run["branch"]["working"].startswith("mogplex-run/")
+    assert (await host.ended(run["runId"]))["status"] == "success"
+
+
+async def test_a_base_that_only_origin_has_and_that_cannot_be_made_here_gives_a_new_branch(host: Host) -> None:
+    head = run_git(host.repo.path, "rev-parse", "main")
+    run_git(host.repo.path, "update-ref", "refs/remotes/origin/release", head)
+    run_git(host.repo.path, "branch", "release/1")
+    run = await host.start("commit('a.txt', 'A')", baseBranch="release")
+    assert "cannot exist here beside the branch release/1" in run["branch"]["note"]
+    assert (await host.ended(run["runId"]))["status"] == "success"
+
+
 async def test_generated_branches_are_unique(host: Host) -> None:
     answers = await asyncio.gather(*[host.post_run(prompt="pass", createBranch=True) for _ in range(6)])
     assert {answer.status_code for answer in answers} == {202}

@@ -7,6 +7,7 @@ from mogplex_mcp.local.git.names import (
     check_branch_name,
     check_root_directory,
     generated_branch,
+    in_the_way,
     resolve_root_directory,
 )
 from mogplex_mcp.local.git.repository import Repository, branches, checked_out, open_repository, start_point
@@ -28,6 +29,7 @@ __all__ = [
     "generated_branch",
     "head",
     "identity",
+    "in_the_way",
     "open_repository",
     "remove_worktree",
     "resolve_root_directory",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from datetime import date
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from mogplex_mcp.local.git.command import GitError, run_git
@@ -33,21 +35,37 @@ def check_branch_name(name: str) -> None:
         raise InvalidBranch("not a valid git branch name") from error
 
 
+def in_the_way(name: str, others: Collection[str]) -> str | None:
+    """The branch that leaves no room for a new branch ``name``; None when there is room.
+
+    A branch is a file and may be a directory of branches, not both: ``main/x`` cannot exist beside ``main``, nor ``a``
+    beside ``a/b`` (git-update-ref, git-pack-refs: directory/file conflict).
+    """
+    return next((other for other in sorted(others) if _above(other, name) or _above(name, other)), None)
+
+
+def _above(name: str, other: str) -> bool:
+    return other.startswith(f"{name}/")
+
+
 def generated_branch(prompt: str, taken: set[str], today: date) -> str:
-    """``mogplex/run/<date>/<slug>``, the slug made of the prompt's first words, not in ``taken``."""
+    """``mogplex/run/<date>/<slug>``, the slug made of the prompt's first words, with room beside ``taken``.
+
+    Where a branch such as ``mogplex`` or ``mogplex/run`` leaves no room, it is ``mogplex-run/<date>/<slug>``, or
+    ``mogplex-run-2/…`` and so on.
+    """
     plain = unicodedata.normalize("NFKD", prompt[:1_000]).encode("ascii", "ignore").decode().lower()
     slug = ""
     for word in re.findall(r"[a-z0-9]+", plain)[:6]:
         slug = f"{slug}-{word[:40]}".strip("-") if len(slug) + len(word) <= 40 else slug
-    day = today.isoformat()
-    # A branch named `mogplex` leaves no room for `mogplex/…`.
-    blocked = {"mogplex", "mogplex/run", f"mogplex/run/{day}"} & taken
-    stem = f"{'mogplex-run' if blocked else 'mogplex/run'}/{day}/{slug or 'run'}"
+    # Where file names ignore case, branches do too.
     used = {name.casefold() for name in taken}
-    name, number = stem, 2
-    while name in used:
-        name, number = f"{stem}-{number}", number + 1
-    return name
+    prefixes = chain(("mogplex/run", "mogplex-run"), (f"mogplex-run-{number}" for number in count(2)))
+    stems = (f"{prefix}/{today.isoformat()}/{slug or 'run'}" for prefix in prefixes)
+    stem = next(stem for stem in stems if not any(_above(other, stem) for other in used))
+    # A branch below the name is as much in the way as one of the same name: the next number is free of both.
+    names = chain((stem,), (f"{stem}-{number}" for number in count(2)))
+    return next(name for name in names if name not in used and in_the_way(name, used) is None)
 
 
 def check_root_directory(root_directory: str) -> PurePosixPath:
