@@ -21,7 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from mogplex_mcp.api import Upstream
 from mogplex_mcp.attach import ATTACH_HEADER, AttachMiddleware
 from mogplex_mcp.auth.access import AccessTokens
-from mogplex_mcp.auth.authorization import create_authorization, oauth_routes
+from mogplex_mcp.auth.authorization import CROSS_ORIGIN_PATHS, create_authorization, oauth_routes
 from mogplex_mcp.auth.bearer import INVALID_REQUEST, BearerMiddleware, Gate
 from mogplex_mcp.auth.credentials import Credentials
 from mogplex_mcp.auth.endings import Endings
@@ -189,7 +189,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         *([Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []),
         Middleware(RequestLogMiddleware),
         Middleware(FieldValueMiddleware),
-        Middleware(OriginMiddleware, addresses=Addresses.of(settings)),
+        Middleware(OriginMiddleware, addresses=Addresses.of(settings), open_paths=CROSS_ORIGIN_PATHS),
     ]
 
 

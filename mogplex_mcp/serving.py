@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
     except socket.gaierror:
         raise ListenError(f"{host} is no address. Use --host 127.0.0.1.") from None
     except OSError as error:
@@ -46,6 +46,10 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise ListenError(f"Port {port} needs more rights. Choose one above 1023 with --port.") from None
         raise ListenError(f"Cannot listen on {host}: {error.strerror}. Use --host 127.0.0.1.") from None
+    # Accepted sockets inherit it. asyncio's own loop does not set it for them, and an answer in two parts
+    # then waits for an acknowledgement, 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 class _Server(uvicorn.Server):

@@ -83,6 +83,7 @@ class AccessTokens:
         self._store = store
         self._credentials = credentials
         self._seen: OrderedDict[str, tuple[Access, int]] = OrderedDict()
+        self._forgotten = 0
 
     async def find(self, token: str, address: str) -> Access | None:
         """The caller whose token this is, or None: unknown, expired, revoked, or of an account that must sign in again.
@@ -96,10 +97,14 @@ class AccessTokens:
         known = self._seen.get(key)
         if known is not None and known[1] > now:
             return known[0]
+        forgotten = self._forgotten
         record = await self._store.db.call(self._look, token, address, now)
         if record is None:
             return None
         access = self._access(record)
+        if forgotten != self._forgotten:
+            # Something was revoked or changed during the look-up: what it saw serves this request only.
+            return access
         self._seen[key] = (access, min(now + REMEMBERED_MS, record.expires_at))
         self._seen.move_to_end(key)
         if len(self._seen) > REMEMBERED:
@@ -112,6 +117,7 @@ class AccessTokens:
 
     def forget(self, grant_ids: Collection[str]) -> None:
         """Look these grants' tokens up anew: they were revoked, or their scopes changed."""
+        self._forgotten += 1
         for key in [key for key, (access, _) in self._seen.items() if access.grant_id in grant_ids]:
             del self._seen[key]
 

@@ -5,6 +5,7 @@ Source: MCP specification 2026-07-28 and 2025-11-25, transports, "Security Warni
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -62,17 +63,19 @@ class Addresses:
         return origin in {f"http://{host.lower()}", f"https://{host.lower()}"}
 
 
-OPEN_PREFIXES = ("/.well-known/", "/mcp/.well-known/", "/oauth/register", "/oauth/token", "/oauth/revoke")
-"""What every page may call: it answers nothing that a cookie or an address would open (``Host`` is checked all the
-same). Browser-based hosts register and redeem from origins that nobody knows beforehand."""
-
-
 class OriginMiddleware:
-    """Refuses requests whose ``Host`` or ``Origin`` is not this server's: 403 with code -32003."""
+    """Refuses requests whose ``Host`` or ``Origin`` is not this server's: 403 with code -32003.
 
-    def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
+    Args:
+        app: What serves the rest.
+        addresses: The names of this server.
+        open_paths: Paths where any ``Origin`` will do: browser-based clients come from origins nobody knows beforehand.
+    """
+
+    def __init__(self, app: ASGIApp, addresses: Addresses, open_paths: Collection[str] = ()) -> None:
         self.app = app
         self.addresses = addresses
+        self.open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -84,7 +87,8 @@ class OriginMiddleware:
         if len(hosts) != 1 or not self.addresses.serves_host(hosts[0]):
             message = "Host not served here. Set MOGPLEX_MCP_PUBLIC_URL to the address that people use."
             await refusal(403, FORBIDDEN, message)(scope, receive, send)
-        elif scope["path"].startswith(OPEN_PREFIXES):
+        elif scope["path"] in self.open_paths:
+            # Pages of any origin may call these, which answer nothing that a cookie or an address would open.
             await self.app(scope, receive, send)
         elif origins and (len(origins) != 1 or not self.addresses.serves_origin(origins[0], hosts[0])):
             message = "Origin not allowed. Add it to MOGPLEX_MCP_ALLOWED_ORIGINS on the server."
