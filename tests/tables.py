@@ -1,4 +1,4 @@
-"""Writes what is generated anew: the tables of the README and docs/storage.md, OAuth table and examples. ``make tables``."""
+"""Writes what is generated anew: tables of README and docs/storage.md, OAuth table and examples. ``make tables``."""
 
 from pathlib import Path
 
