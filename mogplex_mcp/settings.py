@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
 
     # The embedded Mogplex
-    local_harness: str | None = Field(
+    local_harness: Literal["codex", "claude-code", "demo"] | None = Field(
         None, description="Harness used whatever a run asks for; `demo` runs the bundled demonstration everywhere."
     )
     local_codex_command: str = Field(

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mogplex_mcp.local.harness import HarnessUnavailable, catalogue, installed, pick_harness
 from mogplex_mcp.settings import Settings
@@ -75,8 +76,13 @@ def test_the_setting_decides_over_callers_and_repositories(machine: Path) -> Non
     assert pick_harness(claude, asked="codex", repo_is_demo=True).name == "claude-code"
     with pytest.raises(HarnessUnavailable, match="codex is not installed"):
         pick_harness(Settings(local_harness="codex"), asked=None, repo_is_demo=True)
-    with pytest.raises(ValueError, match="MOGPLEX_LOCAL_HARNESS must be one of codex, claude-code, demo"):
-        pick_harness(Settings(local_harness="gpt"), asked=None, repo_is_demo=False)
+
+
+@pytest.mark.parametrize("name", ["gpt", "Demo", "demo ", "claude"])
+def test_a_setting_that_names_no_harness_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("MOGPLEX_LOCAL_HARNESS", name)
+    with pytest.raises(ValidationError, match="'codex', 'claude-code' or 'demo'"):
+        Settings()
 
 
 def test_a_command_may_be_a_path_with_arguments_of_its_own(machine: Path) -> None:
