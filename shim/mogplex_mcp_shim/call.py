@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mogplex_mcp_shim.json_rpc import Json, Message
     from mogplex_mcp_shim.link import Link
+    from mogplex_mcp_shim.session import State
 
 ANSWER_LIMIT = 128 * 2**20
 """Octets of one answer."""
@@ -110,15 +111,17 @@ class Call:
     def _converse(self) -> None:
         renewals = 0
         while True:
-            generation = self._link.session.generation
-            answer = self._post()
-            if self._is_lost(answer) and renewals < 2:
+            session = self._link.session.state
+            answer = self._post(session)
+            may_renew = renewals < 2 and session.id is not None and self._message.method != "initialize"
+            if may_renew and answer.status == 404 and not self.is_modern:
+                # The server no longer knows the session (MCP 2025-11-25, "Session Management", 4).
                 renewals += 1
                 answer.close()
-                self._link.session.renew(generation, self.abort)
+                self._link.session.renew(session.generation, self.abort)
                 continue
             if answer.status >= 400:
-                if self._refused(answer, generation if renewals < 2 else -1):
+                if self._refused(answer, session.generation if may_renew else None):
                     renewals += 1
                     continue
             elif answer.headers.media_type() == EVENT_STREAM:
@@ -130,7 +133,7 @@ class Call:
                 self._take(answer.read_all(ANSWER_LIMIT), answer)
             return
 
-    def _post(self) -> Exchange:
+    def _post(self, session: State) -> Exchange:
         method, params = self._message.method, self._message.params
         if self._version is not None:
             headers = standard_headers(self._version, method, params)
@@ -139,7 +142,7 @@ class Call:
         elif method == "initialize":
             headers = []
         else:
-            headers = self._link.session.headers()
+            headers = session.headers()
         return self._link.endpoint.exchange(
             "POST",
             POST_FIELDS + headers,
@@ -152,14 +155,7 @@ class Call:
             on_sent=self.sent.set,
         )
 
-    def _is_lost(self, answer: Exchange) -> bool:
-        """Whether the server no longer knows the session (MCP 2025-11-25, "Session Management", 4)."""
-        return answer.status == 404 and not self.is_modern and self._can_renew()
-
-    def _can_renew(self) -> bool:
-        return self._link.session.has_id and self._message.method != "initialize"
-
-    def _refused(self, answer: Exchange, generation: int) -> bool:
+    def _refused(self, answer: Exchange, generation: int | None) -> bool:
         """Pass on an error status as an error; True when there is reason to send the request again."""
         asked = answer.headers.get("retry-after")
         try:
@@ -172,13 +168,7 @@ class Call:
             raise Undelivered(_explained(answer.status, asked), data=_facts(answer.status, asked))
         if error["code"] == HEADER_MISMATCH and self.is_modern and self._relist():
             return True
-        if (
-            answer.status == 400
-            and generation >= 0
-            and not self.is_modern
-            and self._can_renew()
-            and _names_session(bodies)
-        ):
+        if answer.status == 400 and generation is not None and not self.is_modern and _names_session(bodies):
             self._link.session.renew(generation, self.abort)  # servers made after a common example say it this way
             return True
         for known in list(self._remaining.values()):
@@ -219,7 +209,7 @@ class Call:
         log.note(f"resuming a stream in {pause:g} s")
         if self.abort.wait(pause):
             raise HttpError("aborted", "the request was cancelled")
-        headers = [("Accept", EVENT_STREAM), ("Last-Event-ID", last_id), *self._link.session.headers()]
+        headers = [("Accept", EVENT_STREAM), ("Last-Event-ID", last_id), *self._link.session.state.headers()]
         answer = self._link.endpoint.exchange("GET", headers, b"", self.abort, repeatable=True, patience=PATIENCE)
         if answer.status != 200 or answer.headers.media_type() != EVENT_STREAM:
             answer.close()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mogplex_mcp_shim.call import Call
     from mogplex_mcp_shim.json_rpc import Message
     from mogplex_mcp_shim.link import Link
+    from mogplex_mcp_shim.session import State
     from mogplex_mcp_shim.workers import Workers
 
 SENT_TIMEOUT = 10.0
@@ -54,16 +55,16 @@ class Notices:
         """POST a message, and await no more than that the server has taken it."""
         session = self._link.session
         for _ in range(2):
-            generation = session.generation
+            state = session.state
             abort = Abort()
             try:
                 answer = self._link.endpoint.exchange(
-                    "POST", POST_FIELDS + self._headers(message), message.raw, abort,
+                    "POST", POST_FIELDS + self._headers(message, state), message.raw, abort,
                     repeatable=True, patience=PATIENCE, timeout=STEP_TIMEOUT,
                 )  # fmt: skip
                 answer.read_all(65_536)
-                if answer.status == 404 and message.version is None and session.has_id:
-                    session.renew(generation, abort)
+                if answer.status == 404 and message.version is None and state.id is not None:
+                    session.renew(state.generation, abort)
                     continue
                 failure = f"HTTP {answer.status}" if answer.status >= 400 else None
             except (Undelivered, HttpError) as error:
@@ -73,10 +74,10 @@ class Notices:
                 log.say(f"the server did not take {what}: {failure}")
             return
 
-    def _headers(self, message: Message) -> list[tuple[str, str]]:
+    def _headers(self, message: Message, state: State) -> list[tuple[str, str]]:
         version = message.version or (None if self._link.session.is_open else self._link.version)
         if version is None:
-            return self._link.session.headers()
+            return state.headers()
         return standard_headers(version, message.method, message.params)
 
     def _send_queued(self) -> None:

@@ -25,48 +25,61 @@ OWN_TIMEOUT = 8.0
 """Seconds for one step of beginning again."""
 
 
-class Session:
-    """What ``initialize`` has agreed on.
+class State:
+    """A session, as it was at one moment.
 
     Attributes:
-        generation: How often the server has begun a session.
-        is_open: Whether ``initialize`` has succeeded: the host speaks a revision before 2026-07-28.
+        generation: How often a session was begun until then.
+        id: Its id, when the server gave one, and can so forget it.
+        version: The revision that was agreed on.
     """
+
+    __slots__ = ("generation", "id", "version")
+
+    def __init__(self, generation: int, session_id: str | None, version: str | None) -> None:
+        self.generation = generation
+        self.id = session_id
+        self.version = version
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers that name it."""
+        headers = []
+        if self.version is not None:
+            headers.append(("MCP-Protocol-Version", self.version))
+        if self.id is not None:
+            headers.append(("Mcp-Session-Id", self.id))
+        return headers
+
+
+class Session:
+    """What ``initialize`` has agreed on."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lock = threading.Lock()
         self._initialize = b""
-        self._id: str | None = None
-        self._version: str | None = None
+        self._state = State(0, None, None)
         self._remembered: dict[str, bytes] = {}
         self._on_open: Callable[[], None] = lambda: None
-        self.generation = 0
-        self.is_open = False
 
     def on_renewed(self, call: Callable[[], None]) -> None:
         """Name what to call when a lost session has begun again."""
         self._on_open = call
 
-    def headers(self) -> list[tuple[str, str]]:
-        """The headers that name the session and its revision."""
-        headers = []
-        if self._version is not None:
-            headers.append(("MCP-Protocol-Version", self._version))
-        if self._id is not None:
-            headers.append(("Mcp-Session-Id", self._id))
-        return headers
+    @property
+    def state(self) -> State:
+        """The session as it is now."""
+        return self._state
 
     @property
-    def has_id(self) -> bool:
-        """Whether the server has given the session an id, and can so forget it."""
-        return self._id is not None
+    def is_open(self) -> bool:
+        """Whether ``initialize`` has succeeded: the host speaks a revision before 2026-07-28."""
+        return self._state.generation > 0
 
     def begin(self, initialize: bytes, answer: Json, headers: Headers) -> None:
         """Take over what the answer to the host's ``initialize`` agrees on."""
         self._initialize = initialize
-        self._adopt(answer, headers)
-        self.is_open = True
+        self._state = self._agreed(answer, headers)
 
     def remember(self, method: str, params: Json, raw: bytes) -> None:
         """Keep a request whose effect the server forgets with the session: subscriptions and the log level."""
@@ -89,29 +102,27 @@ class Session:
             HttpError: ``aborted``.
         """
         with self._lock:
-            if self.generation != generation:
+            before = self._state
+            if before.generation != generation:
                 return
             log.note("the server has forgotten the session: beginning again")
-            self._id = None
-            version, self._version = self._version, None
-            try:
-                answer = self._post(self._initialize, abort)
-                self._adopt(own_answer(answer), answer.headers)
-            except (Undelivered, HttpError):
-                self._version = version
-                raise
-            if self._version != version:
-                log.say(f"the server has restarted and speaks {self._version} now, no longer {version}: reconnect it")
-            self._post(INITIALIZED, abort).close()
+            answer = self._post(self._initialize, State(0, None, None), abort)
+            state = self._agreed(own_answer(answer), answer.headers)
+            if state.version != before.version:
+                log.say(
+                    f"the server has restarted and speaks {state.version}, no longer {before.version}: reconnect it"
+                )
+            self._post(INITIALIZED, state, abort).close()
             for raw in list(self._remembered.values()):
-                self._post(raw, abort).close()
+                self._post(raw, state, abort).close()
+            self._state = state  # only now: a call must not overtake notifications/initialized
         self._on_open()
 
     def end(self, seconds: float) -> None:
         """Tell the server that the session is over (DELETE)."""
-        if self._id is None:
+        headers = self._state.headers()
+        if self._state.id is None:
             return
-        headers, self._id = self.headers(), None
         abort = Abort()
         try:
             self._endpoint.exchange(
@@ -120,16 +131,28 @@ class Session:
         except (Undelivered, HttpError) as error:
             log.note(f"the session could not be ended: {error}")
 
-    def _post(self, body: bytes, abort: Abort) -> Exchange:
+    def _post(self, body: bytes, state: State, abort: Abort) -> Exchange:
         return self._endpoint.exchange(
-            "POST", POST_FIELDS + self.headers(), body, abort, repeatable=True, patience=HASTE, timeout=OWN_TIMEOUT
+            "POST",
+            POST_FIELDS + state.headers(),
+            body,
+            abort,
+            repeatable=True,
+            patience=HASTE,
+            timeout=OWN_TIMEOUT,
         )
 
-    def _adopt(self, answer: Json, headers: Headers) -> None:
+    def _agreed(self, answer: Json, headers: Headers) -> State:
         result = answer.get("result")
         version = result.get("protocolVersion") if isinstance(result, dict) else None
         session = headers.get("mcp-session-id")
-        plain = session is not None and session.isascii() and session.isprintable() and " " not in session
-        self._id = session if plain else None
-        self._version = version if isinstance(version, str) and version.isascii() and version.isprintable() else None
-        self.generation += 1
+        return State(
+            self._state.generation + 1,
+            session if session is not None and _is_plain(session) else None,
+            version if isinstance(version, str) and _is_plain(version) else None,
+        )
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a value is visible ASCII: only then it goes back to the server."""
+    return all("!" <= each <= "~" for each in value)

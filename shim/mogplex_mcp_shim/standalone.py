@@ -15,6 +15,7 @@ from mogplex_mcp_shim.sse import events
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mogplex_mcp_shim.link import Link
+    from mogplex_mcp_shim.session import State
 
 
 class Standalone:
@@ -44,13 +45,13 @@ class Standalone:
         last_id: str | None = None
         pause, backoff = RETRY_DEFAULT, RETRY_DEFAULT
         while not abort.is_set():
-            generation = self._link.session.generation
+            session = self._link.session.state
             try:
-                answer = self._get(last_id, abort)
+                answer = self._get(session, last_id, abort)
                 if answer.status != 200 or answer.headers.media_type() != EVENT_STREAM:
                     answer.close()
-                    if answer.status == 404 and self._link.session.has_id:
-                        self._link.session.renew(generation, abort)  # which opens a stream of its own
+                    if answer.status == 404 and session.id is not None:
+                        self._link.session.renew(session.generation, abort)  # which opens a stream of its own
                     return
                 for event in events(answer.read):
                     backoff = RETRY_DEFAULT
@@ -68,8 +69,8 @@ class Standalone:
                 return
             abort.wait(max(pause, backoff))
 
-    def _get(self, last_id: str | None, abort: Abort) -> Exchange:
-        headers = [("Accept", EVENT_STREAM), *self._link.session.headers()]
+    def _get(self, session: State, last_id: str | None, abort: Abort) -> Exchange:
+        headers = [("Accept", EVENT_STREAM), *session.headers()]
         if last_id:
             headers.append(("Last-Event-ID", last_id))
         return self._link.endpoint.exchange("GET", headers, b"", abort, repeatable=True, patience=HASTE)
