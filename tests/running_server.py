@@ -30,27 +30,43 @@ class RunningServer:
         """The endpoint."""
         return f"http://127.0.0.1:{self.port}/mcp"
 
+    @property
+    def base(self) -> str:
+        """The address of its pages, and its issuer."""
+        return f"http://127.0.0.1:{self.port}"
+
     def create_token(self) -> str:
         """A new token that may read and write, with a rate limit of its own."""
-        created = subprocess.run(
-            [*COMMAND, "local", "tokens", "create", "--name", "tests"],
+        token = re.search(r"mog_[0-9A-Za-z]{32,}", self._command("tokens", "create", "--name", "tests"))
+        assert token is not None, "`local tokens create` printed no token"
+        return token[0]
+
+    def signin_code(self) -> str:
+        """A new one-time code that signs a browser in as the owner."""
+        return self._command("signin", "--port", str(self.port)).splitlines()[0]
+
+    def _command(self, *arguments: str) -> str:
+        """What ``mogplex-mcp local`` with these arguments prints."""
+        return subprocess.run(
+            [*COMMAND, "local", *arguments],
             env=clean_environment({"MOGPLEX_HOME": str(self.home)}),
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
-        )
-        token = re.search(r"mog_[0-9A-Za-z]{32,}", created.stdout)
-        assert token is not None, "`local tokens create` printed no token"
-        return token[0]
+        ).stdout
 
 
 @contextmanager
-def running_server() -> Iterator[RunningServer]:
-    """Run the server on a free port, with a home of its own, until the block is left."""
+def running_server(**variables: str) -> Iterator[RunningServer]:
+    """Run the server on a free port, with a home of its own, until the block is left.
+
+    Args:
+        variables: Further ``MOGPLEX_*`` variables, and others that it reads.
+    """
     # Not pytest's tmp_path: the path of a Unix socket below it may be too long.
     with tempfile.TemporaryDirectory(prefix="mm-") as name:
         home = Path(name)
-        environment = {"MOGPLEX_HOME": name}
+        environment = {**variables, "MOGPLEX_HOME": name}
         with running([*COMMAND, "serve", "--port", "0"], home / "server.log", environment) as server:
             yield RunningServer(server.port, home)
