@@ -111,14 +111,22 @@ def kill_processes_in(directory: Path) -> int:
     """
     top = directory.resolve()
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    killed: set[ProcessId] = set()
+    until = time.monotonic() + _GONE_TIMEOUT
+    # Again and again, because one may fork between the look and the signal.
+    while (found := _processes_in(top, spared)) and time.monotonic() < until:
+        for process in found:
+            if still_alive(process):
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        _wait_gone(found, until)
+        killed.update(found)
+    return len(killed)
+
+
+def _processes_in(top: Path, spared: set[int]) -> list[ProcessId]:
     found = [p for p in psutil.process_iter() if p.pid not in spared and _works_in(p, top)]
-    identified = [identity for process in found if (identity := _identify(process))]
-    for process in identified:
-        if still_alive(process):
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-    _wait_gone(identified)
-    return len(identified)
+    return [identity for process in found if (identity := _identify(process))]
 
 
 def _works_in(process: psutil.Process, top: Path) -> bool:
@@ -127,7 +135,6 @@ def _works_in(process: psutil.Process, top: Path) -> bool:
     return False
 
 
-def _wait_gone(processes: list[ProcessId]) -> None:
-    until = time.monotonic() + _GONE_TIMEOUT
+def _wait_gone(processes: list[ProcessId], until: float) -> None:
     while any(map(still_alive, processes)) and time.monotonic() < until:
         time.sleep(_POLL)

@@ -83,6 +83,13 @@ def test_a_harness_that_is_none_is_refused_at_the_start(
     assert result.stderr == "Error: MOGPLEX_LOCAL_HARNESS: Input should be 'codex', 'claude-code' or 'demo'\n"
 
 
+def test_a_harness_that_is_none_is_refused_at_the_start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOGPLEX_LOCAL_HARNESS", "gpt")
+    result = invoke(data_dir, "tokens", "list")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: MOGPLEX_LOCAL_HARNESS: Input should be 'codex', 'claude-code' or 'demo'\n"
+
+
 def test_a_socket_path_that_is_too_long_says_so(data_dir: Path) -> None:
     result = invoke(data_dir / ("d" * 60) / ("e" * 60), "daemon")
     assert result.exit_code == 1
