@@ -1,8 +1,7 @@
-"""The official conformance suite's `authorization` command against the real server, with somebody who follows its link."""
+"""The official conformance suite's `authorization` command against the real server, its link followed to the end."""
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from playwright.async_api import async_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.conformance.expected import Check, Run, read_expectations
-from tests.conformance.test_conformance import RUN_TIMEOUT, SUITE
+from tests.conformance.test_conformance import RUN_TIMEOUT, SUITE, results
 from tests.node_runtime import node
 from tests.running_server import RunningServer, running_server
 from tests.scripted_person import person_at
@@ -80,7 +79,7 @@ async def test_every_check_of_the_authorization_server_ends_as_expected(
                     await follow(server, link[1])
     runs = [run for run in EXPECTED if run.revision == revision]
     expected = sum((EXPECTED[run].checks for run in runs), Counter[Check]())
-    checks = [check for file in tmp_path.glob("*/checks.json") for check in json.loads(file.read_text())]
+    checks = results(tmp_path)
     found = Counter(Check(check["id"], check["name"], check["status"]) for check in checks)
     assert sorted(found.elements()) == sorted(expected.elements()), said
     assert process.returncode == 0, said

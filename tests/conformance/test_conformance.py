@@ -50,7 +50,7 @@ async def test_every_check_of_a_scenario_ends_as_expected(run: Run, server: Runn
             done = await anyio.run_process(
                 [node(), str(SUITE), "server", *options, "--output-dir", str(tmp_path)], check=False
             )
-    checks = _results(tmp_path)
+    checks = results(tmp_path)
     assert checks, done.stdout.decode() + done.stderr.decode()
     found = Counter(Check(check["id"], check["name"], check["status"]) for check in checks)
     assert sorted(found.elements()) == sorted(EXPECTED[run].checks.elements()), [
@@ -61,7 +61,7 @@ async def test_every_check_of_a_scenario_ends_as_expected(run: Run, server: Runn
             assert re.search(r"does not list the diagnostic tool 'test_\w+' in tools/list", check["errorMessage"])
 
 
-def _results(directory: Path) -> list[dict[str, str]]:
+def results(directory: Path) -> list[dict[str, str]]:
     """The checks that one run of the suite has written."""
     return [check for file in directory.glob("*/checks.json") for check in json.loads(file.read_text())]
 
