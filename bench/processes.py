@@ -106,6 +106,8 @@ def running_server(upstream: Running, directory: Path, *, python: Sequence[str] 
         "MOGPLEX_HOME": str(directory),
         "MOGPLEX_URL": f"http://127.0.0.1:{upstream.port}",
         "MOGPLEX_DEV": "1",
+        # Counted like any other, but never reached.
+        "MOGPLEX_API_RATE_LIMIT": "1000000000",
     }
     interpreter, command = COMMAND
     with running(

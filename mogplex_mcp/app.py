@@ -34,6 +34,7 @@ from mogplex_mcp.auth.signin.authorization_client import AuthorizationClient
 from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import ENDPOINT, PublicUrls
 from mogplex_mcp.request_log import RequestLogMiddleware
+from mogplex_mcp.runs import Watchers
 from mogplex_mcp.server import create_server
 from mogplex_mcp.sessions import CallerSessions
 from mogplex_mcp.settings import Settings
@@ -147,7 +148,8 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     endings = Endings(store, access, streams, credentials)
     authorization = create_authorization(settings, store)
     pages = Pages()
-    endpoint = McpEndpoint(create_server(settings, upstream))
+    watchers = Watchers(upstream)
+    endpoint = McpEndpoint(create_server(settings, upstream, watchers))
     pats = checks if settings.mcp_pat_auth == "allow" else None
     checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 
@@ -158,6 +160,7 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
             async with endpoint.run():
                 yield
         finally:
+            await watchers.close()
             keeping.cancel()
             await asyncio.wait({keeping})
             await endings.finish()

@@ -119,6 +119,7 @@ async def _stdio(settings: Settings) -> None:
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415
     from mogplex_mcp.auth.caller import Caller, GivenToken, act_as, fingerprint  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
+    from mogplex_mcp.runs import Watchers  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
 
     configure_logging(settings)
@@ -127,7 +128,9 @@ async def _stdio(settings: Settings) -> None:
         upstream = await stack.enter_async_context(opened)
         credential = await stack.enter_async_context(_own_credential(settings, upstream))
         act_as(Caller(f"stdio-{fingerprint(credential)[:16]}", GivenToken(credential)))
-        server = create_server(settings, upstream)
+        watchers = Watchers(upstream)
+        stack.push_async_callback(watchers.close)
+        server = create_server(settings, upstream, watchers)
         read, write = await stack.enter_async_context(stdio_server())
         await server.run(read, write, server.create_initialization_options())
 

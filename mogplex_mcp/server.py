@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types as types
@@ -17,10 +17,14 @@ from mogplex_mcp.attach import attached_run, describe_attached
 from mogplex_mcp.auth.caller import Caller, current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
 from mogplex_mcp.auth.scopes import needed_scopes
+from mogplex_mcp.runs import Watchers
 from mogplex_mcp.settings import Settings
-from mogplex_mcp.tools.errors import api_error_result
+from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.errors import api_error_result, error_result
 from mogplex_mcp.tools.prompts import PROMPTS, PromptArgumentError, UnknownPromptError, get_prompt
+from mogplex_mcp.tools.questions import UndecidedError, ask
 from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
+from mogplex_mcp.tools.repo_lists import RepoLists
 from mogplex_mcp.tools.resources import list_resources, read_resource
 from mogplex_mcp.tools.tool import Json, Tool
 
@@ -57,24 +61,36 @@ class Handlers:
     Attributes:
         settings: Time limits.
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
+        watchers: The runs that are followed in this process.
         declarations: The tools as they are listed.
+        repos: The accounts' repositories, remembered for a minute.
     """
 
     settings: Settings
     upstream: Upstream
+    watchers: Watchers
     declarations: list[types.Tool]
+    repos: RepoLists = field(default_factory=RepoLists)
 
     async def list_tools(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """``tools/list``."""
         _refuse_cursor(params)
         return types.ListToolsResult(tools=self.declarations)
 
-    async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        self, ctx: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """``tools/call``."""
         tool = TOOLS.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}. tools/list has the names.")
-        result = await self._call_as(current_caller(), tool, params.arguments)
+        try:
+            result = await self._call_as(current_caller(), tool, params.arguments)
+        except UndecidedError as undecided:
+            settled = await self._settle(ctx, params, tool, undecided)
+            if isinstance(settled, types.InputRequiredResult):
+                return settled
+            result = settled
         if result.is_error and ctx.request is not None:
             # For the request's log line.
             ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
@@ -132,13 +148,29 @@ class Handlers:
         except MogplexError as error:
             return f"This host is attached to the Mogplex run {run_id}, which cannot be read now ({error.code})."
 
+    async def _settle(
+        self, ctx: Context, params: types.CallToolRequestParams, tool: Tool[Any], undecided: UndecidedError
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Ask the person what the call means, or have the model ask."""
+        question = undecided.question
+        answer = await ask(ctx, params, question) if question is not None else None
+        if isinstance(answer, types.InputRequiredResult):
+            return answer
+        if question is not None and answer is not None:
+            meant = {**(params.arguments or {}), question.argument: answer}
+            try:
+                return await self._call_as(current_caller(), tool, meant)
+            except UndecidedError as still:
+                undecided = still
+        return error_result(undecided.error)
+
     async def _call_as(self, caller: Caller, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
         for _ in range(2):
             try:
                 token = await caller.credential.token()
             except MogplexError as error:
                 return api_error_result(error)
-            result = await call_tool(tool, arguments, self._api(token))
+            result = await call_tool(tool, arguments, Call(self._api(token), caller, self.repos))
             refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
             if not refused or not await caller.credential.refused(token):
                 break
@@ -148,14 +180,15 @@ class Handlers:
         return MogplexApi(self.upstream, token, deadline_seconds=self.settings.mcp_call_timeout)
 
 
-def create_server(settings: Settings, upstream: Upstream) -> Server[dict[str, Any]]:
+def create_server(settings: Settings, upstream: Upstream, watchers: Watchers) -> Server[dict[str, Any]]:
     """Build the MCP server, for HTTP and for standard input alike.
 
     Args:
         settings: Time limits.
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
+        watchers: The runs that are followed in this process; who made them closes them.
     """
-    handlers = Handlers(settings, upstream, [tool.declaration() for tool in TOOLS.values()])
+    handlers = Handlers(settings, upstream, watchers, [tool.declaration() for tool in TOOLS.values()])
     hint = CacheHint(ttl_ms=CATALOGUE_TTL_MS, scope="private")
     server: Server[dict[str, Any]] = Server(
         "mogplex",

@@ -74,6 +74,7 @@ class Source:
         self._waits = waits
         self._run_id = run_id
         self._window_full = False
+        self._status: str | None = None
 
     async def first(self) -> Reading:
         """Read the run's first events, for somebody who waits for them.
@@ -82,6 +83,7 @@ class Source:
             MogplexError: As the API says.
         """
         answer = await self._ask("call", lambda api: api.list_run_events(self._run_id, limit=PAGE))
+        self._status = answer.run.status
         can_wait = self._upstream.route.kind != "hosted" and self._waits.known is not False
         return replace(self._reading(answer), waited=can_wait)
 
@@ -141,7 +143,9 @@ class Source:
             return self._reading(answer)
         took = asyncio.get_running_loop().time() - started
         free = wait is not None and self._upstream.route.kind != "hosted"
-        waited = free and (bool(answer.events) or took > self._waits.seconds / 2)
+        # One that knows `wait` answers at once only when there is something to say.
+        waited = free and (bool(answer.events) or answer.run.status != self._status or took > self._waits.seconds / 2)
+        self._status = answer.run.status
         return Reading(answer.run, answer.events, more=len(answer.events) >= PAGE, waited=waited)
 
     def _reading(self, answer: RunEvents) -> Reading:
