@@ -110,7 +110,7 @@ def key_file(directory: Path, *, create: bool) -> tuple[str, ...]:
                 f"{path} is missing, and what is stored was encrypted with it. Put it back, or set "
                 "MOGPLEX_MCP_SECRET_KEY. Without it nobody stays signed in: begin with a new database."
             )
-        _make(path)
+        make_key_file(path)
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode) or stat.S_IMODE(state.st_mode) & 0o077:
@@ -124,7 +124,8 @@ def key_file(directory: Path, *, create: bool) -> tuple[str, ...]:
     return keys
 
 
-def _make(path: Path) -> None:
+def make_key_file(path: Path) -> None:
+    """Makes a key file, 0600 and whole from its first moment, unless another process was faster."""
     make_private_directory(path.parent)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:

@@ -59,6 +59,6 @@ def empty(url: str) -> None:
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         if connection.exec_driver_sql("SELECT to_regclass('accounts')").scalar() is not None:
-            names = ", ".join(f'"{name}"' for name in metadata.tables)
-            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+            for table in reversed(metadata.sorted_tables):  # much faster than TRUNCATE on tables this small
+                connection.execute(table.delete())
     engine.dispose()

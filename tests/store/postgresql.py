@@ -22,6 +22,8 @@ def new_database() -> Iterator[URL]:
     name = f"mogplex_test_{os.getpid()}_{secrets.token_hex(4)}"
     with psycopg.connect(SERVER, autocommit=True, connect_timeout=10) as server:
         server.execute(f'CREATE DATABASE "{name}"'.encode())
+        # Nobody needs these rows after a power cut, and without waiting for the disk the tests take half the time.
+        server.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off'.encode())
         try:
             yield make_url(SERVER).set(database=name)
         finally:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.store import vault
 from mogplex_mcp.store.credentials import get_credential
 from mogplex_mcp.store.store import Store, open_store
 from mogplex_mcp.store.tables import credentials
@@ -27,10 +28,10 @@ def with_keys(settings: Settings, *keys: str) -> Settings:
 
 
 def test_what_is_encrypted_can_be_decrypted_and_looks_different_each_time() -> None:
-    vault = Vault((make_key(),), b"h")
-    first, second = vault.encrypt("näme\0"), vault.encrypt("näme\0")
+    made = Vault((make_key(),), b"h")
+    first, second = made.encrypt("näme\0"), made.encrypt("näme\0")
     assert first != second
-    assert vault.decrypt(first) == vault.decrypt(second) == "näme\0"
+    assert made.decrypt(first) == made.decrypt(second) == "näme\0"
 
 
 def test_keys_may_be_written_in_either_base64_alphabet() -> None:
@@ -64,6 +65,14 @@ def test_a_key_file_is_made_once_and_private(settings: Settings) -> None:
     path = settings.data_dir / KEY_FILE
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in settings.data_dir.iterdir() if "secret" in file.name] == [KEY_FILE]
+
+
+def test_of_two_processes_that_make_the_key_file_the_first_ones_key_stays(tmp_path: Path) -> None:
+    vault.make_key_file(tmp_path / KEY_FILE)
+    first = key_file(tmp_path, create=True)
+    vault.make_key_file(tmp_path / KEY_FILE)  # as one that looked before the file was there
+    assert key_file(tmp_path, create=True) == first
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o606])
