@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.scopes import AGENTS_RUN
 from mogplex_mcp.tools.bounds import fit_run
+from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
 
 
@@ -16,8 +16,8 @@ class CancelRunArguments(Arguments):
     run_id: Identifier = Field(description="`runId` from mogplex_start_agent_run.")
 
 
-async def _cancel_run(api: MogplexApi, arguments: CancelRunArguments) -> Json:
-    result = await api.cancel_run(arguments.run_id)
+async def _cancel_run(call: Call, arguments: CancelRunArguments) -> Json:
+    result = await call.api.cancel_run(arguments.run_id)
     return {"run": fit_run(result.run.wire()), "status": result.status, "alreadyTerminal": result.already_terminal}
 
 

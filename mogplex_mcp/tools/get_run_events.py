@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, fit_run, size, take_within
+from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import BadArgumentsError
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
@@ -40,8 +40,8 @@ class GetRunEventsArguments(Arguments):
     )
 
 
-async def _get_run_events(api: MogplexApi, arguments: GetRunEventsArguments) -> Json:
-    answer = await api.list_run_events(arguments.run_id, limit=WINDOW)
+async def _get_run_events(call: Call, arguments: GetRunEventsArguments) -> Json:
+    answer = await call.api.list_run_events(arguments.run_id, limit=WINDOW)
     events = [event.wire() for event in answer.events]
     return choose_events(fit_run(answer.run.wire()), events, arguments)
 

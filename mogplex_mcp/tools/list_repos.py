@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, take_within
+from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.tool import Absent, Arguments, Hints, Json, Tool, nullable
 
 
@@ -23,8 +23,8 @@ class ListReposArguments(Arguments):
     )
 
 
-async def _list_repos(api: MogplexApi, arguments: ListReposArguments) -> Json:
-    repos = [repo.wire() for repo in await api.list_repos(query=arguments.query, limit=arguments.limit)]
+async def _list_repos(call: Call, arguments: ListReposArguments) -> Json:
+    repos = [repo.wire() for repo in await call.api.list_repos(query=arguments.query, limit=arguments.limit)]
     shown = take_within(repos, MAX_RESULT_BYTES - 200)
     if len(shown) == len(repos):
         return {"repos": shown}

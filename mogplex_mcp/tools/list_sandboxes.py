@@ -6,16 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, take_within
+from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.repo_names import repo_id_of
 from mogplex_mcp.tools.tool import Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
 
 class ListSandboxesArguments(Arguments):
     """Arguments of ``mogplex_list_sandboxes``."""
 
-    repo_id: Identifier | Absent = Field(None, description="Only sandboxes of this repository (`id` of a repo).")
+    repo_id: Identifier | Absent = Field(None, description="Only sandboxes of this repository: its `id` or owner/name.")
     status: Annotated[str, Field(min_length=1, max_length=50)] | Absent = Field(
         None, description="Only this status, for example running, paused, stopped or error."
     )
@@ -24,8 +25,10 @@ class ListSandboxesArguments(Arguments):
     )
 
 
-async def _list_sandboxes(api: MogplexApi, arguments: ListSandboxesArguments) -> Json:
-    found = await api.list_sandboxes(repo_id=arguments.repo_id, status=arguments.status, limit=arguments.limit)
+async def _list_sandboxes(call: Call, arguments: ListSandboxesArguments) -> Json:
+    named = arguments.repo_id
+    repo_id = None if named is None else await repo_id_of(call, named, changes=False)
+    found = await call.api.list_sandboxes(repo_id=repo_id, status=arguments.status, limit=arguments.limit)
     sandboxes = [sandbox.wire() for sandbox in found]
     shown = take_within(sandboxes, MAX_RESULT_BYTES - 200)
     if len(shown) == len(sandboxes):

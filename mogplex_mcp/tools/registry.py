@@ -9,8 +9,9 @@ from typing import Any, Final
 import mcp_types as types
 from pydantic import ValidationError
 
-from mogplex_mcp.api import MogplexApi, MogplexError
+from mogplex_mcp.api import MogplexError
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, encode
+from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.cancel_run import CANCEL_RUN
 from mogplex_mcp.tools.errors import (
     BadArgumentsError,
@@ -37,16 +38,19 @@ TOOL_SCOPES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """What each tool's call needs."""
 
 
-async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, api: MogplexApi) -> types.CallToolResult:
+async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, call: Call) -> types.CallToolResult:
     """Call one tool; failures that a model can act on are results too.
 
     Args:
         tool: One of ``TOOLS``.
         arguments: As the host sent them.
-        api: Mogplex as the caller.
+        call: Who calls, and what is at hand for it.
+
+    Raises:
+        UndecidedError: The person has to be asked, or the model told what there is to choose from.
     """
     try:
-        data = await tool.handle(api, tool.arguments.model_validate(arguments or {}, by_name=False))
+        data = await tool.handle(call, tool.arguments.model_validate(arguments or {}, by_name=False))
     except ValidationError as error:
         return bad_arguments_result(error)
     except BadArgumentsError as error:

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexApi, StartRun
+from mogplex_mcp.api import StartRun
 from mogplex_mcp.auth.scopes import AGENTS_RUN
 from mogplex_mcp.tools.bounds import fit_run
+from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.repo_names import repo_id_of
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool
 
 Branch = Annotated[str, Field(min_length=1, max_length=200)]
@@ -17,7 +19,7 @@ Branch = Annotated[str, Field(min_length=1, max_length=200)]
 class StartAgentRunArguments(Arguments):
     """Arguments of ``mogplex_start_agent_run``."""
 
-    repo_id: Identifier = Field(description="`id` of a repository from mogplex_list_repos.")
+    repo_id: Identifier = Field(description="A repository: `id` from mogplex_list_repos, or owner/name.")
     prompt: Annotated[str, Field(min_length=1, max_length=100_000)] = Field(
         description="The whole task, in words. The agent sees the repository and this text, nothing else."
     )
@@ -35,9 +37,9 @@ class StartAgentRunArguments(Arguments):
     )
 
 
-async def _start_agent_run(api: MogplexApi, arguments: StartAgentRunArguments) -> Json:
+async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Json:
     request = StartRun(
-        repo_id=arguments.repo_id,
+        repo_id=await repo_id_of(call, arguments.repo_id, changes=True),
         prompt=arguments.prompt,
         harness=arguments.harness,
         base_branch=arguments.base_branch,
@@ -45,7 +47,7 @@ async def _start_agent_run(api: MogplexApi, arguments: StartAgentRunArguments) -
         create_branch=arguments.create_branch,
         root_directory=arguments.root_directory,
     )
-    run = await api.start_run(request, idempotency_key=arguments.idempotency_key)
+    run = await call.api.start_run(request, idempotency_key=arguments.idempotency_key)
     return {"run": {**fit_run(run.wire()), "replayed": run.replayed is True}}
 
 
@@ -54,12 +56,13 @@ START_AGENT_RUN = Tool(
     title="Start a Mogplex agent run",
     description=(
         "Start a coding agent (Codex or Claude Code) on a repository, in its own sandbox. Pass `createBranch: true` "
-        "unless told otherwise: without `createBranch` or `workingBranch` the agent commits to the base branch. Get "
-        "`repoId` from mogplex_list_repos. It answers at once with `runId` and `branch.working`; the work goes on "
-        "for minutes. Next: read mogplex_get_run_events, passing the last `nextEventId` as `sinceEventId`, until "
-        "`run.status` is success, failed or cancelled; then tell the person the branch. Every call starts a new run "
-        "(limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call to check on a run. If the error carries "
-        "an `idempotencyKey`, call again with the same arguments and that key: it never starts a second run."
+        "unless told otherwise: without `createBranch` or `workingBranch` the agent commits to the base branch. "
+        "`repoId` is an `id` from mogplex_list_repos or an owner/name. It answers at once with `runId` and "
+        "`branch.working`; the work goes on for minutes. Next: read mogplex_get_run_events, passing the last "
+        "`nextEventId` as `sinceEventId`, until `run.status` is success, failed or cancelled; then tell the person "
+        "the branch. Every call starts a new run (limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call"
+        " to check on a run. If the error carries an `idempotencyKey`, call again with the same arguments and that "
+        "key: it never starts a second run."
     ),
     scope=AGENTS_RUN,
     hints=Hints(read_only=False, destructive=True, idempotent=False, open_world=True),

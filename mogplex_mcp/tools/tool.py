@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, SkipJsonSchema
 
-from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.tools.call import Call
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ class Tool(Generic[A]):
     hints: Hints
     arguments: type[A]
     result: dict[str, Json]
-    handle: Callable[[MogplexApi, A], Awaitable[Json]]
+    handle: Callable[[Call, A], Awaitable[Json]]
 
     @property
     def argument_names(self) -> frozenset[str]:

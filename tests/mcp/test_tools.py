@@ -130,7 +130,7 @@ async def test_bad_arguments_are_named_one_by_one(host: Host) -> None:
     ("name", "arguments", "field"),
     [
         ("mogplex_get_run", {"runId": ".."}, "runId"),
-        ("mogplex_start_agent_run", {"repoId": "r", "prompt": "x", "idempotencyKey": "ké"}, "idempotencyKey"),
+        ("mogplex_start_agent_run", {"prompt": "x", "idempotencyKey": "ké"}, "idempotencyKey"),
         ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "workingBranch": "a..b"}, "workingBranch"),
         ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "baseBranch": "no"}, "baseBranch"),
         ("mogplex_start_agent_run", {"prompt": "x", "createBranch": True, "rootDirectory": "../x"}, "rootDirectory"),
