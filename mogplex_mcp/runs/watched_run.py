@@ -47,7 +47,7 @@ class Pace:
 
     busy: float = 1.5
     idle: float = 10.0
-    growth: float = 1.3
+    growth: float = 1.2
     linger: float = 30.0
     confirm: float = 0.5
     gap: float = 0.02
