@@ -7,7 +7,7 @@ what another process revokes is felt when the memory ends.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from mogplex_mcp.api import MogplexError
@@ -42,11 +42,13 @@ class AccountCredential:
     Args:
         credentials: Where it is kept and renewed.
         account_id: Whose it is.
+        forget: Looks the account's access tokens up anew: they are not accepted once its credential is refused.
     """
 
-    def __init__(self, credentials: Credentials, account_id: str) -> None:
+    def __init__(self, credentials: Credentials, account_id: str, forget: Callable[[], None]) -> None:
         self._credentials = credentials
         self._account_id = account_id
+        self._forget = forget
         self._token: str | None = None
 
     async def token(self) -> str:
@@ -56,6 +58,7 @@ class AccountCredential:
         try:
             self._token = await self._credentials.token_for(self._account_id)
         except CredentialRefusedError:
+            self._forget()
             raise MogplexError(
                 "UNAUTHORIZED",
                 "Mogplex no longer accepts this account's sign-in.",
@@ -117,8 +120,11 @@ class AccessTokens:
 
     def forget(self, grant_ids: Collection[str]) -> None:
         """Look these grants' tokens up anew: they were revoked, or their scopes changed."""
+        self._forget(lambda access: access.grant_id in grant_ids)
+
+    def _forget(self, which: Callable[[Access], bool]) -> None:
         self._forgotten += 1
-        for key in [key for key, (access, _) in self._seen.items() if access.grant_id in grant_ids]:
+        for key in [key for key, (access, _) in self._seen.items() if which(access)]:
             del self._seen[key]
 
     def _look(self, token: str, address: str, now: int) -> AccessRecord | None:
@@ -129,9 +135,12 @@ class AccessTokens:
         return record
 
     def _access(self, record: AccessRecord) -> Access:
+        account = record.account_id
         caller = Caller(
-            account=record.account_id,
-            credential=AccountCredential(self._credentials, record.account_id),
+            account=account,
+            credential=AccountCredential(
+                self._credentials, account, lambda: self._forget(lambda access: access.user.caller.account == account)
+            ),
             scopes=frozenset(record.scopes),
         )
         user = CallerUser(caller, client_id=record.client_id, issuer="mogplex-mcp")
