@@ -45,6 +45,12 @@ class RunningServer:
         """A new one-time code that signs a browser in as the owner."""
         return self._command("signin", "--port", str(self.port)).splitlines()[0]
 
+    def end_sign_ins(self) -> None:
+        """Have Mogplex refuse, from now on, what every sign-in so far gave this server."""
+        listed = [line.split("\t") for line in self._command("tokens", "list").splitlines()]
+        for identifier in (each[0] for each in listed if each[2] == "signed in" and each[-1] == "valid"):
+            self._command("tokens", "revoke", identifier)
+
     def _command(self, *arguments: str) -> str:
         """What ``mogplex-mcp local`` with these arguments prints."""
         return subprocess.run(

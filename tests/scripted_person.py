@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.cookiejar import CookieJar
 
 import httpx2
 
@@ -87,7 +88,12 @@ class Person:
 
 
 @asynccontextmanager
-async def person_at(server: RunningServer) -> AsyncIterator[Person]:
-    """Somebody with a fresh browser, until the block is left."""
-    async with httpx2.AsyncClient(timeout=30, trust_env=False, verify=NO_TLS) as http:
+async def person_at(server: RunningServer, cookies: CookieJar | None = None) -> AsyncIterator[Person]:
+    """Somebody with a browser, until the block is left.
+
+    Args:
+        server: The server that is theirs.
+        cookies: What the browser keeps afterwards; None for a fresh browser.
+    """
+    async with httpx2.AsyncClient(timeout=30, trust_env=False, verify=NO_TLS, cookies=cookies) as http:
         yield Person(server, Visitor(server.base, http))
