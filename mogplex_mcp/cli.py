@@ -60,7 +60,7 @@ def main() -> None:
 def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Serve MCP over Streamable HTTP."""
     settings = _settings(mcp_host=host, mcp_port=port, mcp_data_dir=data_dir)
-    _run(_serve(settings, own_command(data_dir)))
+    _run(settings, _serve(settings, own_command(data_dir)))
 
 
 @main.command()
@@ -70,7 +70,8 @@ def stdio(data_dir: Path | None) -> None:
 
     The credential is MOGPLEX_API_KEY; without it, the embedded Mogplex is used.
     """
-    _run(_stdio(_settings(mcp_data_dir=data_dir)))
+    settings = _settings(mcp_data_dir=data_dir)
+    _run(settings, _stdio(settings))
 
 
 @click.command()
@@ -82,7 +83,7 @@ def signin(data_dir: Path | None, port: int | None) -> None:
     from mogplex_mcp.welcome import base_url  # noqa: PLC0415
 
     settings = _settings(mcp_data_dir=data_dir, mcp_port=port)
-    with _problems_in_a_sentence(), closing(open_store(settings)) as store:
+    with _problems_in_a_sentence(settings), closing(open_store(settings)) as store:
         made = _local_signin(settings, store, base_url(settings, settings.mcp_port))
     if made is None:
         raise click.ClickException("A code signs in on this computer only, and the server's address is another one.")
@@ -189,14 +190,14 @@ def _settings(**options: object) -> Settings:
         raise click.ClickException("\n".join(problems)) from None
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     """Run to the end on the fastest event loop there is."""
-    with _problems_in_a_sentence(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _problems_in_a_sentence(settings), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work)
 
 
 @contextmanager
-def _problems_in_a_sentence() -> Iterator[None]:
+def _problems_in_a_sentence(settings: Settings) -> Iterator[None]:
     """Failures that a person can mend are one sentence that says what to do."""
     from mogplex_mcp.api import MogplexError  # noqa: PLC0415 - the heavy half, not needed for --help
     from mogplex_mcp.auth.authorization import ClientsFileError  # noqa: PLC0415
@@ -205,16 +206,19 @@ def _problems_in_a_sentence() -> Iterator[None]:
     from mogplex_mcp.local.embedded import EmbeddedUnavailable  # noqa: PLC0415
     from mogplex_mcp.serving import ListenError  # noqa: PLC0415
     from mogplex_mcp.store.database import DatabaseError  # noqa: PLC0415
+    from mogplex_mcp.store.disk import DiskError, disk_refusals_told  # noqa: PLC0415
     from mogplex_mcp.store.errors import StoreFullError  # noqa: PLC0415
     from mogplex_mcp.store.vault import VaultError  # noqa: PLC0415
 
     try:
-        yield
+        with disk_refusals_told(settings.data_dir):
+            yield
     except MogplexError as error:
         raise click.ClickException(f"{error.message} {error.suggestion}") from None
     except (
         ClientsFileError,
         DatabaseError,
+        DiskError,
         EmbeddedUnavailable,
         ListenError,
         SignInSettingsError,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,15 +48,14 @@ def _settings(data_dir: Path | None) -> Settings:
 @contextmanager
 def _database(data_dir: Path | None) -> Iterator[Database]:
     from mogplex_mcp.local.database import DatabaseError, open_database
+    from mogplex_mcp.store.disk import DiskError, disk_refusals_told
 
+    settings = _settings(data_dir)
     try:
-        db = open_database(_settings(data_dir))
-    except (DatabaseError, OSError) as error:
+        with disk_refusals_told(settings.data_dir), closing(open_database(settings)) as db:
+            yield db
+    except (DatabaseError, DiskError) as error:
         raise click.ClickException(str(error)) from error
-    try:
-        yield db
-    finally:
-        db.close()
 
 
 @click.group()
@@ -184,7 +183,9 @@ def daemon(socket_path: Path | None, port: int | None, host: str, background: bo
 
     from mogplex_mcp.local.daemon import IDLE_EXIT, AlreadyOwned, Extras, run_daemon
     from mogplex_mcp.local.database import DatabaseError
+    from mogplex_mcp.local.listener import ListenError
     from mogplex_mcp.local.owner import socket_of
+    from mogplex_mcp.store.disk import DiskError, disk_refusals_told
 
     settings = _settings(data_dir)
 
@@ -196,10 +197,11 @@ def daemon(socket_path: Path | None, port: int | None, host: str, background: bo
     extra_socket = None if background else socket_path or settings.daemon_socket
     extras = Extras(None if extra_socket is None else extra_socket.expanduser().absolute(), host, port)
     try:
-        asyncio.run(run_daemon(settings, extras, idle_exit=IDLE_EXIT if background else None, ready=ready))
+        with disk_refusals_told(settings.data_dir):
+            asyncio.run(run_daemon(settings, extras, idle_exit=IDLE_EXIT if background else None, ready=ready))
     except AlreadyOwned as error:
         if background:
             sys.exit(0)
         raise click.ClickException(str(error)) from error
-    except (DatabaseError, OSError) as error:
+    except (DatabaseError, DiskError, ListenError) as error:
         raise click.ClickException(str(error)) from error

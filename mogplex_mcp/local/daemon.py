@@ -162,13 +162,13 @@ def log_of(data_dir: Path) -> Path:
     return data_dir / "daemon.log"
 
 
-def log_tail(data_dir: Path) -> str:
-    """The last lines of the background daemon's log, for an error message."""
+def last_words(data_dir: Path) -> str:
+    """The last line of the background daemon's log: why it did not start."""
     try:
         text = log_of(data_dir).read_bytes()[-_TAIL:].decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-5:])
+    return text.rstrip().rpartition("\n")[2].removeprefix("Error: ")
 
 
 def _environment(settings: Settings) -> dict[str, str]:

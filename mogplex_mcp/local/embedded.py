@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx2
 import structlog
 
-from mogplex_mcp.local.daemon import log_tail, start_in_background
+from mogplex_mcp.local.daemon import last_words, log_of, start_in_background
 from mogplex_mcp.local.database import DatabaseError, open_database
 from mogplex_mcp.local.git import GitError
 from mogplex_mcp.local.listener import answers
@@ -21,6 +21,7 @@ from mogplex_mcp.local.owner import open_owner, socket_of
 from mogplex_mcp.local.repos import RepoError, ensure_demo
 from mogplex_mcp.local.runner_lock import RunnerLock
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.disk import DiskError, disk_refusals_told
 
 log = structlog.get_logger()
 
@@ -143,17 +144,20 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
         try:
             if previous is not None:
                 await previous.aclose()
-            lock = await self._find_owner()
-            if lock is None:
-                self._use(self._over_socket(), done)
-                return
-            async with open_owner(self._settings, lock) as owner:
-                self._use(httpx2.ASGITransport(owner.app), done)
-                await self._closed.wait()
+            with disk_refusals_told(self._settings.data_dir):
+                lock = await self._find_owner()
+                if lock is None:
+                    self._use(self._over_socket(), done)
+                    return
+                async with open_owner(self._settings, lock) as owner:
+                    self._use(httpx2.ASGITransport(owner.app), done)
+                    await self._closed.wait()
             self._inner = None
-        except (EmbeddedUnavailable, DatabaseError, OSError) as error:
+        except (EmbeddedUnavailable, DatabaseError, DiskError, OSError) as error:
             self._inner, self._failure = None, str(error)
-            log.error("embedded_unavailable", reason=self._failure)  # noqa: TRY400 - the reason is the whole story
+            if previous is not None or done.is_set():
+                # At the first decision whoever started this process is told, once.
+                log.error("embedded_unavailable", reason=self._failure)  # noqa: TRY400 - the reason is the whole story
         except Exception:
             # Whoever waits for the decision is told; an owner that broke later is replaced by the next request.
             self._inner, self._failure = None, "The embedded Mogplex has failed; the log says why."
@@ -206,5 +210,5 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
                 f"Another process holds {self._settings.data_dir} and does not answer on its socket. "
                 "End it, or choose another --data-dir."
             )
-        said = log_tail(self._settings.data_dir)
-        return f"The background daemon did not start. Its log ends: {said}"
+        data_dir = self._settings.data_dir
+        return f"The background daemon did not start: {last_words(data_dir) or f'see {log_of(data_dir)}'}"

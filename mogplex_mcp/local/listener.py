@@ -107,18 +107,21 @@ def bind_unix(path: Path) -> socket.socket:
             f"The socket path {path} has {size} bytes; this system takes {MAX_SOCKET_PATH}. "
             "Choose a shorter --data-dir."
         )
-    make_private_directory(path.parent)
-    if os.path.lexists(path):
-        _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        make_private_directory(path.parent)
+        if os.path.lexists(path):
+            _remove_stale(path)
         # Nobody can connect before it listens, and by then the mode is right.
         bound.bind(str(path))
         path.chmod(0o600)
         bound.setblocking(False)
+    except ListenError:
+        bound.close()
+        raise
     except OSError as error:
         bound.close()
-        raise ListenError(f"Cannot listen on {path}: {error.strerror}.") from error
+        raise ListenError(f"Cannot listen on {path}: {error.strerror}. Choose another directory for it.") from error
     return bound
 
 

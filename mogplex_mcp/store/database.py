@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mogplex_mcp.store.database_url import described, without_secrets
+from mogplex_mcp.store.disk import disk_refusal
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -127,6 +129,10 @@ def open_engine(url: URL, schema: Schema) -> Engine:
             _migrate(engine, schema)
     except DBAPIError as error:
         engine.dispose()
+        if isinstance(error.orig, sqlite3.Error):
+            path = Path(url.database or "")
+            if (said := disk_refusal(error.orig, path.parent, path)) is not None:
+                raise DatabaseError(said) from None
         raise DatabaseError(f"{described(url)} cannot be opened: {without_secrets(str(error.orig), url)}") from None
     except BaseException:
         engine.dispose()

@@ -73,16 +73,6 @@ def test_a_variable_that_makes_no_sense_is_named(data_dir: Path, monkeypatch: py
     assert "many" not in result.stderr
 
 
-@pytest.mark.parametrize("command", [["tokens", "list"], ["daemon"]])
-def test_a_harness_that_is_none_is_refused_at_the_start(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
-    monkeypatch.setenv("MOGPLEX_LOCAL_HARNESS", "gpt")
-    result = invoke(data_dir, *command)
-    assert result.exit_code == 1
-    assert result.stderr == "Error: MOGPLEX_LOCAL_HARNESS: Input should be 'codex', 'claude-code' or 'demo'\n"
-
-
 def test_a_harness_that_is_none_is_refused_at_the_start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOGPLEX_LOCAL_HARNESS", "gpt")
     result = invoke(data_dir, "tokens", "list")
