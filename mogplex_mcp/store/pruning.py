@@ -19,6 +19,7 @@ from mogplex_mcp.store.clients import prune_clients
 from mogplex_mcp.store.credentials import Credential, take_credential
 from mogplex_mcp.store.errors import UnknownAccountError
 from mogplex_mcp.store.grants import is_live
+from mogplex_mcp.store.known_runs import prune_known_runs
 from mogplex_mcp.store.requests import prune_requests
 from mogplex_mcp.store.sessions import prune_sessions
 from mogplex_mcp.store.signin_codes import prune_signin_codes
@@ -47,6 +48,7 @@ def prune(store: Store) -> Pruned:
         prune_sessions,
         prune_tokens,
         _prune_grants,
+        prune_known_runs,
         prune_audit,
     )
     for step in steps:

@@ -212,6 +212,21 @@ access_tokens = Table(
 Index("access_tokens_by_grant", access_tokens.c.grant_id)
 Index("access_tokens_by_expiry", access_tokens.c.expires_at)
 
+known_runs = Table(
+    "known_runs",
+    metadata,
+    Column("account", Text, primary_key=True, doc="Who started it or asked about it."),
+    Column("run_id", Text, primary_key=True, doc="Mogplex's name for the run."),
+    Column("repo_id", Text, doc="Its repository."),
+    Column("status", Text, nullable=False, doc="As it was seen last."),
+    Column("detail", Text, nullable=False, doc="JSON: the run as Mogplex showed it last."),
+    Column("created_at", BigInteger, nullable=False, doc="When it was started, as far as Mogplex says."),
+    Column("noted_at", BigInteger, nullable=False, doc="When it was seen last."),
+    info={"lifetime": "90 days after it was seen last; the latest 1,000 of an account"},
+)
+Index("known_runs_by_age", known_runs.c.account, known_runs.c.created_at, known_runs.c.run_id)
+Index("known_runs_noted", known_runs.c.noted_at)
+
 audit = Table(
     "audit",
     metadata,
