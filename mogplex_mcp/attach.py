@@ -55,5 +55,5 @@ async def describe_attached(api: MogplexApi, run_id: str) -> str:
         return f"This host is attached to the Mogplex run {run_id}, which is {state}."
     return (
         f"This host is attached to the Mogplex run {run_id}, status {run.status[:MAX_WORD]}. Read it with "
-        "mogplex_get_run_events; do not start another run for the same task unless asked."
+        "mogplex_follow_run; do not start another run for the same task unless asked."
     )

@@ -30,7 +30,7 @@ class Follower:
             if position is None:
                 raise MogplexError(
                     "BAD_REQUEST",
-                    "No event of this run has this id.",
+                    "sinceEventId: is no event of this run.",
                     suggestion="Leave sinceEventId out to read the run from the beginning.",
                 )
             self._position = position + 1

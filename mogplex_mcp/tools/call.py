@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.caller import Caller
+from mogplex_mcp.runs import Watchers
 from mogplex_mcp.tools.repo_lists import RepoLists
 
 
@@ -17,8 +19,12 @@ class Call:
         api: Mogplex as the caller.
         caller: Who calls.
         repos: The accounts' repositories, remembered for a minute.
+        watchers: The runs that are followed in this process.
+        report: Tells the host how far the call is: a number that grows, and words. Hosts that did not ask hear nothing.
     """
 
     api: MogplexApi
     caller: Caller
     repos: RepoLists
+    watchers: Watchers
+    report: Callable[[int, str], Awaitable[None]]

@@ -18,6 +18,7 @@ class CancelRunArguments(Arguments):
 
 async def _cancel_run(call: Call, arguments: CancelRunArguments) -> Json:
     result = await call.api.cancel_run(arguments.run_id)
+    call.watchers.nudge(call.caller.account, arguments.run_id)
     return {"run": fit_run(result.run.wire()), "status": result.status, "alreadyTerminal": result.already_terminal}
 
 

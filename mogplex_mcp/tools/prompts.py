@@ -72,7 +72,7 @@ PROMPTS = MappingProxyType(
                     "Delegate this task to a Mogplex agent.\n\nRepository: {repository}\nTask: {task}\n\n"
                     "Find the repository with mogplex_list_repos. Start the run with mogplex_start_agent_run and "
                     "createBranch: true, with a prompt that holds everything the agent must know. Follow it with "
-                    "mogplex_get_run_events until it ends, then tell me what was done, on which branch, and what "
+                    "mogplex_follow_run until it ends, then tell me what was done, on which branch, and what "
                     "is left to do."
                 ),
             ),

@@ -58,11 +58,10 @@ START_AGENT_RUN = Tool(
         "Start a coding agent (Codex or Claude Code) on a repository, in its own sandbox. Pass `createBranch: true` "
         "unless told otherwise: without `createBranch` or `workingBranch` the agent commits to the base branch. "
         "`repoId` is an `id` from mogplex_list_repos or an owner/name. It answers at once with `runId` and "
-        "`branch.working`; the work goes on for minutes. Next: read mogplex_get_run_events, passing the last "
-        "`nextEventId` as `sinceEventId`, until `run.status` is success, failed or cancelled; then tell the person "
-        "the branch. Every call starts a new run (limits: 10 a minute, 30 an hour, 150 a day), so never repeat a call"
-        " to check on a run. If the error carries an `idempotencyKey`, call again with the same arguments and that "
-        "key: it never starts a second run."
+        "`branch.working`; the work goes on for minutes. Next: mogplex_follow_run until `ended`; then tell the "
+        "person the branch. Every call starts a new run (limits: 10 a minute, 30 an hour, 150 a day), so never "
+        "repeat a call to check on a run. If the error carries an `idempotencyKey`, call again with the same "
+        "arguments and that key: it never starts a second run."
     ),
     scope=AGENTS_RUN,
     hints=Hints(read_only=False, destructive=True, idempotent=False, open_world=True),

@@ -137,6 +137,15 @@ ERROR_SCHEMA: Json = {
     "required": ["code", "message", "suggestion"],
 }
 
+EVENTS_SCHEMA: Json = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "type": {"type": "string"}},
+        "required": ["id", "type"],
+    },
+}
+
 RUN_SCHEMA: Json = {
     "type": "object",
     "properties": {

@@ -25,6 +25,7 @@ DOCUMENTED = {
     },
     "mogplex_get_run": {"runId"},
     "mogplex_get_run_events": {"runId", "limit"},
+    "mogplex_follow_run": {"runId", "sinceEventId", "until", "timeoutSeconds"},
     "mogplex_cancel_run": {"runId"},
 }
 WIRE = {

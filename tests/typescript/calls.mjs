@@ -32,6 +32,7 @@ export async function callEveryTool(client) {
     mogplex_start_agent_run: started,
     mogplex_get_run: await call('mogplex_get_run', { runId }),
     mogplex_get_run_events: await call('mogplex_get_run_events', { runId }),
+    mogplex_follow_run: await call('mogplex_follow_run', { runId, timeoutSeconds: 1 }),
     mogplex_cancel_run: await call('mogplex_cancel_run', { runId }),
   };
 
@@ -42,6 +43,7 @@ export async function callEveryTool(client) {
     mogplex_start_agent_run: await call('mogplex_start_agent_run', { repoId: 'no-such-repo', prompt }),
     mogplex_get_run: await call('mogplex_get_run', unknown),
     mogplex_get_run_events: await call('mogplex_get_run_events', unknown),
+    mogplex_follow_run: await call('mogplex_follow_run', unknown),
     mogplex_cancel_run: await call('mogplex_cancel_run', unknown),
   };
 

@@ -22,6 +22,7 @@ ERROR_CODES = {
     "mogplex_start_agent_run": "NOT_FOUND",
     "mogplex_get_run": "NOT_FOUND",
     "mogplex_get_run_events": "NOT_FOUND",
+    "mogplex_follow_run": "NOT_FOUND",
     "mogplex_cancel_run": "NOT_FOUND",
 }
 
