@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mogplex_mcp.own_command import own_command
+
 if TYPE_CHECKING:
     from mogplex_mcp.local.database import Database
     from mogplex_mcp.local.listener import Listener
@@ -95,7 +97,7 @@ def list_repos_command(data_dir: Path | None) -> None:
     for repo in found:
         click.echo(f"{repo.id}\t{repo.full_name}\t{repo.default_branch or '-'}\t{repo.path}")
     if not found:
-        click.echo("No repository yet: mogplex-mcp local repos add PATH", err=True)
+        click.echo(f"No repository yet: {own_command(data_dir)} local repos add PATH", err=True)
 
 
 @repos.command("remove")
@@ -134,7 +136,8 @@ def create_token_command(name: str, scopes: str, expires_in_days: int | None, da
         except TokenError as error:
             raise click.ClickException(str(error)) from error
     click.echo(token)
-    click.echo(f"This is shown once. To revoke it: mogplex-mcp local tokens revoke {record.id}", err=True)
+    revoke = f"{own_command(data_dir)} local tokens revoke {record.id}"
+    click.echo(f"This is shown once. To revoke it: {revoke}", err=True)
 
 
 @tokens.command("list")
