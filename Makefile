@@ -6,7 +6,7 @@ NODE_PACKAGES := tests/node_modules
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev node serve test check format bench proof snapshots tables lock clean
+.PHONY: help setup dev node serve test check format bench bench-shim proof snapshots tables lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,8 +53,12 @@ format: dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: dev ## Measure this server beside a bare proxy
+bench: dev ## Measure this server beside a bare proxy, and the check of access tokens
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.bearer --limit 50
+
+bench-shim: dev ## Measure the stdio shim beside other people's (installs them; needs npm)
+	$(BIN)/python -m bench.shim
 
 proof: dev node ## The slow proof: the conformance suite, other people's clients, a real browser, soak
 	@command -v chromium >/dev/null || { echo "The slow proof opens a browser: install Chromium as chromium" >&2; exit 1; }

@@ -31,7 +31,7 @@ LISTED_ONLY = {"json-schema-ref-no-deref"}
 """Scenarios whose tools are not there to be called."""
 
 
-async def elicit(_: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+async def elicit(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
     """Accept what the server proposes."""
     schema: dict[str, Any] = getattr(params, "requested_schema", None) or {}
     properties = schema.get("properties", {})
