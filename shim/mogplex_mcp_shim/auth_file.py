@@ -110,7 +110,11 @@ class AuthFile:
         if stamp == self._stamp:
             return
         with self._lock:
-            whole = read_whole(self.path)
+            try:
+                whole = read_whole(self.path)
+            except OSError as error:  # without it, the person is asked to sign in
+                say(f"{self.path} cannot be read: {error.strerror}")
+                whole = {}
             self._grant = grant_for(table(whole, KEY), self.url)
             self._cli_token = _cli_token(whole.get("mogplex"))
             self._stamp = stamp  # taken before reading: what is written meanwhile is read next time

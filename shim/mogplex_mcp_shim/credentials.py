@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 
 from mogplex_mcp_shim.auth_file import AuthFile
+from mogplex_mcp_shim.log import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Credentials:
         self._renewals: dict[str, Renewal] = {}
         self._step_ups: dict[str, int] = {}
         self._accepted: str | None = None
+        self._ignored = False
 
     def bearer(self) -> str | None:
         """The credential to send now. A sign-in or refresh of another process is seen at once."""
@@ -62,7 +64,13 @@ class Credentials:
         grant = self._file.grant()
         if grant is not None:
             return grant.access_token
-        return self._file.cli_token() if self._options.trusted_origin else None
+        token = self._file.cli_token()
+        if token is not None and not self._options.trusted_origin:
+            token = None
+            if not self._ignored:
+                self._ignored = True
+                say(f"The Mogplex CLI's credential is not sent to {self._options.url}: it is for Mogplex's own server")
+        return token
 
     def on_accepted(self, used: str) -> None:
         """The server took this credential: if it refuses it later, a sign-in may help."""

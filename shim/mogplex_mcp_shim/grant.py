@@ -75,7 +75,7 @@ class Grant:
         return self._is_recent("signed_in_at")
 
     def _is_recent(self, name: str) -> bool:
-        """Less than a minute ago if the token should still be good; some servers' tokens have expired when they come."""
+        """Less than a minute ago if the token should still be good; some servers' tokens are expired on arrival."""
         value = self.record.get(name)
         now = time.time()
         expired = self.expires_at is not None and self.expires_at <= now

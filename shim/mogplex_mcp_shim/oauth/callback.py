@@ -97,11 +97,6 @@ class Listener:
                 continue
         return None
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-
 
 class _Server(ThreadingHTTPServer):
     # Linux lets nobody bind a port that is listened on, and without this nobody could take a sign-in over while

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - RFC 9110's token
-_PART = re.compile(rf'({_TOKEN})(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}(?:[/:]{_TOKEN})*)))?(?=[\s,]|$)')
+# A value without quotes may be more than a token: some leave them out around URLs.
+_PART = re.compile(rf'({_TOKEN})(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?(?=[\s,]|$)')
 _SEPARATOR = re.compile(r"[\s,]*")
 _LIMIT = 8192
 

@@ -148,13 +148,15 @@ def _register(wire: Wire, endpoint: str, asked: Record) -> Record:
 
 
 def _method(server: AuthorizationServer, secret: str | None) -> str:
-    """How to authenticate: RFC 8414 says Basic where the metadata says nothing; a client without a secret cannot."""
-    listed = server.listed("token_endpoint_auth_methods_supported")
-    if secret is not None:
-        return "client_secret_post" if listed and "client_secret_basic" not in listed else "client_secret_basic"
-    if not listed or "none" in listed:
+    """How to authenticate: RFC 8414 says Basic where the metadata says nothing; a client without a secret cannot.
+
+    Of several the first that the server lists is taken: the MCP SDK's revocation works with its first alone.
+    """
+    listed = server.listed("token_endpoint_auth_methods_supported") or []
+    if secret is None and (not listed or "none" in listed):
         return "none"
-    return next((method for method in _METHODS if method in listed), "none")
+    default = "none" if secret is None else "client_secret_basic"
+    return next((method for method in listed if method in _METHODS and method != "none"), default)
 
 
 def _document_url(document: str) -> str:

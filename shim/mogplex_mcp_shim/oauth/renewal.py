@@ -69,6 +69,8 @@ class Renewal:
 
     def start(self) -> None:
         """Begin."""
+        if self._options.allow_http:
+            say("--allow-http: tokens may go over connections that everybody on the way can read")
         threading.Thread(target=self._run, daemon=True).start()
 
     def is_over(self) -> bool:
@@ -112,7 +114,9 @@ class Renewal:
         except SignInError as error:
             self._outcome = self._failed(str(error))
         except OSError as error:
-            self._outcome = self._failed(f"The sign-in cannot be kept in {self._file.home}: {error.strerror or error}")
+            self._outcome = self._failed(
+                f"Signing in fails on this machine: {error.strerror or error} ({error.filename})"
+            )
         finally:
             self._done.set()
 

@@ -63,14 +63,17 @@ def revoke(wire: Wire, endpoint: str, client: Client, token: str, hint: str) -> 
 
 
 def _authenticated(client: Client, form: dict[str, str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """RFC 6749, section 2.3.1: the secret in the header or in the body, never in both."""
-    if client.client_secret is not None and client.method == "client_secret_basic":
-        pair = f"{quote(client.client_id, safe='')}:{quote(client.client_secret, safe='')}"
-        return [("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")], form
+    """RFC 6749, section 2.3.1: the secret in the header or in the body, never in both.
+
+    The client_id is always in the body as well: servers made with the MCP SDK look it up there first.
+    """
     form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_post":
         form["client_secret"] = client.client_secret
-    return [], form
+    if client.client_secret is None or client.method != "client_secret_basic":
+        return [], form
+    pair = f"{quote(client.client_id, safe='')}:{quote(client.client_secret, safe='')}"
+    return [("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")], form
 
 
 def _seconds(value: object) -> float | None:
