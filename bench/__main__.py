@@ -9,11 +9,12 @@ from statistics import median
 
 import click
 
-from bench.calls import Subject
+from bench.calls import Subject, Target
 from bench.measure import rounds
 from bench.processes import running, running_server, script
 from bench.profile import profile
 from bench.report import Report, rows
+from bench.signed_in import access_token
 from bench.startup import seconds_to_first_answer
 
 
@@ -54,8 +55,13 @@ def _measure(directory: Path, seconds: float, count: int) -> Report:
             running(script("bench.proxy", address), directory / "proxy.log") as proxy,
             running_server(upstream, directory / "server") as server,
         ):
-            ports = {Subject.PROXY: proxy.port, Subject.STATELESS: server.port, Subject.SESSION: server.port}
-            found = list(rounds(ports, seconds=seconds, count=count))
+            targets = [
+                Target(Subject.PROXY, proxy.port),
+                Target(Subject.STATELESS, server.port),
+                Target(Subject.SIGNED_IN, server.port, access_token(directory / "server", server.port)),
+                Target(Subject.SESSION, server.port),
+            ]
+            found = list(rounds(targets, seconds=seconds, count=count))
             return Report(rows(found), startup_seconds=median(starts), resident_mb=server.resident_mb())
 
 

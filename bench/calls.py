@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.upstream import REPOS, TOKEN
 
 
 class Subject(StrEnum):
-    """What is measured: the bare proxy, and this server in both eras of the protocol."""
+    """What is measured: the bare proxy, and this server in both eras, once for an agent that signed in."""
 
     PROXY = "bare proxy"
     STATELESS = "2026-07-28"
     SESSION = "2025-11-25"
+    SIGNED_IN = "2026-07-28, OAuth"
 
 
 _CLIENT = {"name": "bench", "version": "1"}
@@ -60,16 +61,18 @@ class Target:
     Attributes:
         subject: Who is called.
         port: Its port on 127.0.0.1.
+        token: The credential of its calls.
     """
 
     subject: Subject
     port: int
+    token: str = field(default=TOKEN, repr=False)
 
     def call(self, number: int, session: str) -> bytes:
         """The measured call, with this request id (and in this session, for ``SESSION`` only)."""
         params: dict[str, object] = dict(_CALL)
         headers = _session_headers(session) if self.subject is Subject.SESSION else {}
-        if self.subject is Subject.STATELESS:
+        if self.subject in {Subject.STATELESS, Subject.SIGNED_IN}:
             params["_meta"] = _META
             headers = _STATELESS_HEADERS
         return self._request({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}, headers)
@@ -106,7 +109,7 @@ class Target:
         body = b"" if message is None else json.dumps(message, separators=(",", ":")).encode()
         fields = {
             "host": f"127.0.0.1:{self.port}",
-            "authorization": f"Bearer {TOKEN}",
+            "authorization": f"Bearer {self.token}",
             "accept": "application/json, text/event-stream",
             "content-type": "application/json",
             "content-length": str(len(body)),

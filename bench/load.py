@@ -215,5 +215,6 @@ def percentile(ordered: list[float], share: float) -> float:
 
 if __name__ == "__main__":
     order = json.load(sys.stdin)
-    job = Job(Target(Subject(order["subject"]), order["port"]), order["connections"], order["seconds"])
+    target = Target(Subject(order["subject"]), order["port"], order["token"])
+    job = Job(target, order["connections"], order["seconds"])
     click.echo(json.dumps(asdict(uvloop.run(measure(job)))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.calls import Subject
+from bench.calls import Subject, Target
 from bench.load import Measurement
 from bench.measure import measured
 from bench.processes import Running, running_server
@@ -24,6 +24,6 @@ def profile(upstream: Running, subject: Subject, seconds: float, directory: Path
         data: Where the profile goes, for ``pstats`` or a viewer.
     """
     with running_server(upstream, directory, python=("-m", "cProfile", "-o", str(data))) as server:
-        found: Measurement = measured(subject, server.port, connections=8, seconds=seconds)
+        found: Measurement = measured(Target(subject, server.port), connections=8, seconds=seconds)
     click.echo(f"{subject}: {found.requests} calls, {found.errors} errors")
     pstats.Stats(str(data)).sort_stats("tottime").print_stats(40)

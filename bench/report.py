@@ -75,10 +75,10 @@ class Report:
 
     def as_table(self) -> Iterator[str]:
         """The report in lines for a person."""
-        yield f"{'':14}{'conns':>6}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}{'added ms':>10}{'errors':>8}"
+        yield f"{'':18}{'conns':>6}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}{'added ms':>10}{'errors':>8}"
         for row in self.rows:
             yield (
-                f"{row.subject:14}{row.connections:>6}{row.requests_per_second:>9.0f}{row.p50_ms:>9.2f}"
+                f"{row.subject:18}{row.connections:>6}{row.requests_per_second:>9.0f}{row.p50_ms:>9.2f}"
                 f"{row.p99_ms:>9.2f}{row.ratio:>8.2f}{row.added_ms:>10.2f}{row.errors:>8}"
             )
             if row.first_error:
