@@ -76,6 +76,10 @@ class Source:
         self._window_full = False
         self._status: str | None = None
 
+    def take_no_more(self) -> None:
+        """From now on read the run's state alone."""
+        self._window_full = True
+
     async def first(self) -> Reading:
         """Read the run's first events, for somebody who waits for them.
 

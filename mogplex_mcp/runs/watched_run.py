@@ -234,10 +234,11 @@ class WatchedRun:
         self.run = reading.run
         news = self.history.add(reading.events)
         self.caught_up = self.caught_up or not reading.more
-        if reading.window_full:
-            self.truncated = WINDOW_FULL
-        elif self.history.full:
+        if self.history.full:
             self.truncated = HISTORY_FULL
+            self.source.take_no_more()
+        elif reading.window_full:
+            self.truncated = WINDOW_FULL
         self.ended = self._complete(reading, news)
         self._delay = self._next_delay(reading, news=bool(news), moved=moved)
         if news:
@@ -251,20 +252,24 @@ class WatchedRun:
 
     def _complete(self, reading: Reading, news: int) -> bool:
         """Whether the run has ended and there is nothing more to read."""
-        if not reading.run.terminal or (reading.more and not self.history.full):
+        if not reading.run.terminal:
             return False
-        if reading.window_full or self.history.full or self.history.last_type in ENDING_TYPES:
+        if self.truncated is not None:
+            return True
+        if reading.more:
+            return False
+        if self.history.last_type in ENDING_TYPES:
             return True
         self._confirmations += 1
         return (self._confirmations > 1 and not news) or self._confirmations > CONFIRMATIONS
 
     def _next_delay(self, reading: Reading, *, news: bool, moved: bool) -> float:
         pace = self._pace
-        if reading.more:
+        if reading.more and self.truncated is None:
             return 0.0
         if reading.run.terminal:
             return pace.confirm
-        if reading.waited:
+        if reading.waited and self.truncated is None:
             return pace.gap
         if not self.followed:
             return pace.idle
