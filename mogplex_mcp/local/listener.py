@@ -79,10 +79,15 @@ class Listener:
             await self._task
             raise ListenError("The server ended while it started.")
 
-    async def stop(self) -> None:
-        """Ends: no more connections, the requests that are here get their answer within a second."""
+    async def stop(self, *, patience: int = _GRACEFUL) -> None:
+        """Ends: no more connections, the requests that are here get their answer.
+
+        Args:
+            patience: seconds that a request may still take; after that it is cut off.
+        """
         if self._server is None or self._task is None:
             return
+        self._server.config.timeout_graceful_shutdown = patience
         self._remove_files()
         self._server.should_exit = True
         await self._task
