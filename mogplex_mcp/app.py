@@ -35,6 +35,7 @@ from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import ENDPOINT, PublicUrls
 from mogplex_mcp.request_log import RequestLogMiddleware
 from mogplex_mcp.runs import Watchers
+from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.server import create_server
 from mogplex_mcp.sessions import CallerSessions
 from mogplex_mcp.settings import Settings
@@ -149,7 +150,7 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     authorization = create_authorization(settings, store)
     pages = Pages()
     watchers = Watchers(upstream)
-    endpoint = McpEndpoint(create_server(settings, upstream, watchers))
+    endpoint = McpEndpoint(create_server(settings, upstream, watchers, KnownRuns(store)))
     pats = checks if settings.mcp_pat_auth == "allow" else None
     checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 

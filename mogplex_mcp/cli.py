@@ -121,17 +121,22 @@ async def _stdio(settings: Settings) -> None:
     from mogplex_mcp.auth.caller import Caller, GivenToken, act_as, fingerprint  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
     from mogplex_mcp.runs import Watchers  # noqa: PLC0415
+    from mogplex_mcp.runs.known import KnownRuns  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
+    from mogplex_mcp.store.store import open_store  # noqa: PLC0415
 
     configure_logging(settings)
     async with AsyncExitStack() as stack:
         opened = open_upstream(settings, embedded=lambda: _embedded(settings, may_own=False))
         upstream = await stack.enter_async_context(opened)
         credential = await stack.enter_async_context(_own_credential(settings, upstream))
-        act_as(Caller(f"stdio-{fingerprint(credential)[:16]}", GivenToken(credential)))
+        # The embedded Mogplex's token lives as long as this process; the runs its person has seen live longer.
+        account = fingerprint(credential)[:16] if settings.api_key is not None else "local"
+        act_as(Caller(f"stdio-{account}", GivenToken(credential)))
+        store = stack.enter_context(closing(await asyncio.to_thread(open_store, settings)))
         watchers = Watchers(upstream)
         stack.push_async_callback(watchers.close)
-        server = create_server(settings, upstream, watchers)
+        server = create_server(settings, upstream, watchers, KnownRuns(store))
         read, write = await stack.enter_async_context(stdio_server())
         await server.run(read, write, server.create_initialization_options())
 

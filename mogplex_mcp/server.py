@@ -18,6 +18,7 @@ from mogplex_mcp.auth.caller import current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
 from mogplex_mcp.auth.scopes import needed_scopes
 from mogplex_mcp.runs import Watchers
+from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import api_error_result, error_result
@@ -62,6 +63,7 @@ class Handlers:
         settings: Time limits.
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
         watchers: The runs that are followed in this process.
+        known: The runs that the accounts have seen.
         declarations: The tools as they are listed.
         repos: The accounts' repositories, remembered for a minute.
     """
@@ -69,6 +71,7 @@ class Handlers:
     settings: Settings
     upstream: Upstream
     watchers: Watchers
+    known: KnownRuns
     declarations: list[types.Tool]
     repos: RepoLists = field(default_factory=RepoLists)
 
@@ -175,7 +178,9 @@ class Handlers:
                 token = await caller.credential.token()
             except MogplexError as error:
                 return api_error_result(error)
-            result = await call_tool(tool, arguments, Call(self._api(token), caller, self.repos, self.watchers, report))
+            result = await call_tool(
+                tool, arguments, Call(self._api(token), caller, self.repos, self.watchers, self.known, report)
+            )
             refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
             if not refused or not await caller.credential.refused(token):
                 break
@@ -185,15 +190,18 @@ class Handlers:
         return MogplexApi(self.upstream, token, deadline_seconds=self.settings.mcp_call_timeout)
 
 
-def create_server(settings: Settings, upstream: Upstream, watchers: Watchers) -> Server[dict[str, Any]]:
+def create_server(
+    settings: Settings, upstream: Upstream, watchers: Watchers, known: KnownRuns
+) -> Server[dict[str, Any]]:
     """Build the MCP server, for HTTP and for standard input alike.
 
     Args:
         settings: Time limits.
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
         watchers: The runs that are followed in this process; who made them closes them.
+        known: The runs that the accounts have seen.
     """
-    handlers = Handlers(settings, upstream, watchers, [tool.declaration() for tool in TOOLS.values()])
+    handlers = Handlers(settings, upstream, watchers, known, [tool.declaration() for tool in TOOLS.values()])
     hint = CacheHint(ttl_ms=CATALOGUE_TTL_MS, scope="private")
     server: Server[dict[str, Any]] = Server(
         "mogplex",

@@ -194,6 +194,8 @@ async def test_a_host_on_standard_input_needs_no_token_and_closing_it_ends_no_ru
         while status not in {"success", "failed", "cancelled"} and time.monotonic() < deadline:
             status = (await host.call_tool("mogplex_get_run", {"runId": run_id})).structured_content["run"]["status"]
         assert status == "success"
+        runs = (await host.call_tool("mogplex_list_runs", {})).structured_content["runs"]
+        assert [run["runId"] for run in runs] == [run_id]
 
 
 def test_standard_input_over_hosted_mogplex_needs_a_key_and_says_so(home: Path) -> None:

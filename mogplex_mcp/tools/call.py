@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.caller import Caller
 from mogplex_mcp.runs import Watchers
+from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.tools.repo_lists import RepoLists
 
 
@@ -20,6 +21,7 @@ class Call:
         caller: Who calls.
         repos: The accounts' repositories, remembered for a minute.
         watchers: The runs that are followed in this process.
+        known: The runs that the accounts have seen.
         report: Tells the host how far the call is: a number that grows, and words. Hosts that did not ask hear nothing.
     """
 
@@ -27,4 +29,5 @@ class Call:
     caller: Caller
     repos: RepoLists
     watchers: Watchers
+    known: KnownRuns
     report: Callable[[int, str], Awaitable[None]]

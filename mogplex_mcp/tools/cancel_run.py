@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from mogplex_mcp.auth.scopes import AGENTS_RUN
-from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.run_names import run_id_of
+from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
 
 
@@ -17,9 +18,10 @@ class CancelRunArguments(Arguments):
 
 
 async def _cancel_run(call: Call, arguments: CancelRunArguments) -> Json:
-    result = await call.api.cancel_run(arguments.run_id)
-    call.watchers.nudge(call.caller.account, arguments.run_id)
-    return {"run": fit_run(result.run.wire()), "status": result.status, "alreadyTerminal": result.already_terminal}
+    run_id = await run_id_of(call, arguments.run_id, changes=True)
+    result = await call.api.cancel_run(run_id)
+    call.watchers.nudge(call.caller.account, run_id)
+    return {"run": await seen(call, result.run), "status": result.status, "alreadyTerminal": result.already_terminal}
 
 
 CANCEL_RUN = Tool(

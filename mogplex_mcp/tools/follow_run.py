@@ -9,6 +9,7 @@ from pydantic import Field
 from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.following import DEFAULT_SECONDS, MAX_SECONDS, follow
+from mogplex_mcp.tools.run_names import run_id_of
 from mogplex_mcp.tools.tool import EVENTS_SCHEMA, RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
@@ -32,7 +33,7 @@ class FollowRunArguments(Arguments):
 async def _follow_run(call: Call, arguments: FollowRunArguments) -> Json:
     return await follow(
         call,
-        arguments.run_id,
+        await run_id_of(call, arguments.run_id, changes=False),
         since=arguments.since_event_id,
         until=arguments.until,
         seconds=arguments.timeout_seconds or DEFAULT_SECONDS,

@@ -6,9 +6,10 @@ import asyncio
 
 from mogplex_mcp.api import RunEvent
 from mogplex_mcp.runs import Follower
-from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, fit_run, size, take_within
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, size, take_within
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.event_words import in_words
+from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import Json
 
 DEFAULT_SECONDS = 50
@@ -47,7 +48,7 @@ async def follow(call: Call, run_id: str, *, since: str | None, until: str | Non
         except TimeoutError:
             if not limit.expired():
                 raise
-        return _answer(follower, events, since)
+        return _answer(await seen(call, follower.run), follower, events, since)
 
 
 async def _collect(call: Call, follower: Follower, events: list[RunEvent], until: str | None) -> None:
@@ -59,8 +60,7 @@ async def _collect(call: Call, follower: Follower, events: list[RunEvent], until
             return
 
 
-def _answer(follower: Follower, events: list[RunEvent], since: str | None) -> Json:
-    run = fit_run(follower.run.wire())
+def _answer(run: Json, follower: Follower, events: list[RunEvent], since: str | None) -> Json:
     room = MAX_RESULT_BYTES - ENVELOPE_BYTES - size(run)
     shown = take_within(fit_payloads([event.wire() for event in events], room), room)
     everything = len(shown) == len(events)

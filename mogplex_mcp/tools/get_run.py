@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from mogplex_mcp.auth.scopes import TOOLS_READ
-from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.run_names import run_id_of
+from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Arguments, Hints, Identifier, Json, Tool
 
 
@@ -17,8 +18,8 @@ class GetRunArguments(Arguments):
 
 
 async def _get_run(call: Call, arguments: GetRunArguments) -> Json:
-    run = await call.api.get_run(arguments.run_id)
-    return {"run": fit_run(run.wire())}
+    run = await call.api.get_run(await run_id_of(call, arguments.run_id, changes=False))
+    return {"run": await seen(call, run)}
 
 
 GET_RUN = Tool(

@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mogplex_mcp.auth.scopes import TOOLS_READ
-from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, fit_run, size, take_within
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, size, take_within
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import BadArgumentsError
+from mogplex_mcp.tools.run_names import run_id_of
+from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import EVENTS_SCHEMA, RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
 WINDOW = 200
@@ -41,9 +43,10 @@ class GetRunEventsArguments(Arguments):
 
 
 async def _get_run_events(call: Call, arguments: GetRunEventsArguments) -> Json:
-    answer = await call.api.list_run_events(arguments.run_id, limit=WINDOW)
+    run_id = await run_id_of(call, arguments.run_id, changes=False)
+    answer = await call.api.list_run_events(run_id, limit=WINDOW)
     events = [event.wire() for event in answer.events]
-    return choose_events(fit_run(answer.run.wire()), events, arguments)
+    return choose_events(await seen(call, answer.run), events, arguments)
 
 
 def choose_events(run: Json, events: list[Json], arguments: GetRunEventsArguments) -> Json:

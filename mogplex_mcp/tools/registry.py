@@ -24,6 +24,7 @@ from mogplex_mcp.tools.follow_run import FOLLOW_RUN
 from mogplex_mcp.tools.get_run import GET_RUN
 from mogplex_mcp.tools.get_run_events import GET_RUN_EVENTS
 from mogplex_mcp.tools.list_repos import LIST_REPOS
+from mogplex_mcp.tools.list_runs import LIST_RUNS
 from mogplex_mcp.tools.list_sandboxes import LIST_SANDBOXES
 from mogplex_mcp.tools.start_agent_run import START_AGENT_RUN
 from mogplex_mcp.tools.tool import Tool
@@ -31,7 +32,16 @@ from mogplex_mcp.tools.tool import Tool
 TOOLS: Final[Mapping[str, Tool[Any]]] = MappingProxyType(
     {
         tool.name: tool
-        for tool in (LIST_REPOS, START_AGENT_RUN, FOLLOW_RUN, GET_RUN_EVENTS, GET_RUN, CANCEL_RUN, LIST_SANDBOXES)
+        for tool in (
+            LIST_REPOS,
+            START_AGENT_RUN,
+            FOLLOW_RUN,
+            GET_RUN_EVENTS,
+            GET_RUN,
+            CANCEL_RUN,
+            LIST_RUNS,
+            LIST_SANDBOXES,
+        )
     }
 )
 """Every tool by name, in the order in which they are listed."""

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from mogplex_mcp.api import StartRun
 from mogplex_mcp.auth.scopes import AGENTS_RUN
-from mogplex_mcp.tools.bounds import fit_run
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.repo_names import repo_id_of
+from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool
 
 Branch = Annotated[str, Field(min_length=1, max_length=200)]
@@ -48,7 +48,7 @@ async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Jso
         root_directory=arguments.root_directory,
     )
     run = await call.api.start_run(request, idempotency_key=arguments.idempotency_key)
-    return {"run": {**fit_run(run.wire()), "replayed": run.replayed is True}}
+    return {"run": {**await seen(call, run), "replayed": run.replayed is True}}
 
 
 START_AGENT_RUN = Tool(

@@ -122,17 +122,16 @@ def nullable(type_: str) -> Json:
     return {"type": [type_, "null"]}
 
 
+# What a model acts on; the rest (status, requestId, candidates) is in the guide. It stands in every tool's schema.
 ERROR_SCHEMA: Json = {
     "type": "object",
     "properties": {
         "code": {"type": "string"},
-        "status": nullable("integer"),
         "message": {"type": "string"},
         "suggestion": {"type": "string"},
-        "retryAfter": {"type": "number", "description": "Seconds to wait."},
-        "requestId": {"type": "string"},
+        "retryAfter": {"type": "number", "description": "seconds"},
         "idempotencyKey": {"type": "string"},
-        "fields": {"type": "object", "description": "Argument name to what is wrong with it."},
+        "fields": {"type": "object"},
     },
     "required": ["code", "message", "suggestion"],
 }

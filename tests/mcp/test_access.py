@@ -189,7 +189,7 @@ async def test_a_token_of_ours_never_goes_upstream_and_a_mogplex_token_still_wor
 
 
 async def test_every_method_that_is_served_states_its_scopes(host: Host, settings: Settings) -> None:
-    server = create_server(settings, upstream=None, watchers=None)  # type: ignore[arg-type]
+    server = create_server(settings, upstream=None, watchers=None, known=None)  # type: ignore[arg-type]
     served = set(server._request_handlers) | {"initialize"}
     assert served - {"tools/call"} <= set(METHOD_SCOPES)
     assert {scope for scopes in TOOL_SCOPES.values() for scope in scopes} <= set(SERVED)

@@ -164,7 +164,7 @@ async def test_names_of_one_account_are_not_anothers(agent: Host, upstream: Scri
 
 @asynccontextmanager
 async def asked(
-    agent: Host, mode: str, action: Action = "accept", choice: str = ""
+    agent: Host, mode: str, action: Action = "accept", choice: str = "", argument: str = "repoId"
 ) -> AsyncIterator[tuple[Client, list[ElicitRequestFormParams]]]:
     """The SDK's client with a person behind it who answers like this; and what they were asked."""
     questions: list[ElicitRequestFormParams] = []
@@ -172,7 +172,7 @@ async def asked(
     async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         assert isinstance(params, ElicitRequestFormParams)
         questions.append(params)
-        content = {"repoId": choice} if action == "accept" else None
+        content = {argument: choice} if action == "accept" else None
         return ElicitResult(action=action, content=content)
 
     headers = {"Authorization": f"Bearer {agent.token}"}

@@ -33,6 +33,7 @@ export async function callEveryTool(client) {
     mogplex_get_run: await call('mogplex_get_run', { runId }),
     mogplex_get_run_events: await call('mogplex_get_run_events', { runId }),
     mogplex_follow_run: await call('mogplex_follow_run', { runId, timeoutSeconds: 1 }),
+    mogplex_list_runs: await call('mogplex_list_runs', {}),
     mogplex_cancel_run: await call('mogplex_cancel_run', { runId }),
   };
 
@@ -44,6 +45,7 @@ export async function callEveryTool(client) {
     mogplex_get_run: await call('mogplex_get_run', unknown),
     mogplex_get_run_events: await call('mogplex_get_run_events', unknown),
     mogplex_follow_run: await call('mogplex_follow_run', unknown),
+    mogplex_list_runs: await call('mogplex_list_runs', { limit: 0 }),
     mogplex_cancel_run: await call('mogplex_cancel_run', unknown),
   };
 

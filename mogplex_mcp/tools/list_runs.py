@@ -1,0 +1,120 @@
+"""``mogplex_list_runs``: the runs that the account started or asked about here; Mogplex has no route for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+
+from mogplex_mcp.api import MogplexError
+from mogplex_mcp.auth.scopes import TOOLS_READ
+from mogplex_mcp.store.known_runs import CursorError
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_run, take_within
+from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.errors import BadArgumentsError
+from mogplex_mcp.tools.repo_names import repo_id_of
+from mogplex_mcp.tools.seen_runs import seen
+from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+ENVELOPE_BYTES = 1_000
+"""Room for everything in the result but the runs."""
+MAX_ASKED = 5
+"""Unfinished runs that nobody follows and whose state is asked for; each costs one request."""
+UNFINISHED = ("pending", "streaming")
+
+
+class ListRunsArguments(Arguments):
+    """Arguments of ``mogplex_list_runs``."""
+
+    repo_id: Identifier | Absent = Field(None, description="Only runs in this repository: its `id` or owner/name.")
+    status: Annotated[str, Field(min_length=1, max_length=50)] | Absent = Field(
+        None, description="Only this status: pending, streaming, success, failed or cancelled."
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | Absent = Field(
+        None, description="At most this many; 20 unless given."
+    )
+    cursor: Annotated[str, Field(min_length=1, max_length=500)] | Absent = Field(
+        None, description="`nextCursor` of the page before."
+    )
+
+
+async def _list_runs(call: Call, arguments: ListRunsArguments) -> Json:
+    named = arguments.repo_id
+    repo_id = None if named is None else await repo_id_of(call, named, changes=False)
+    left = await refresh(call, repo_id)
+
+    async def page(limit: int) -> tuple[list[Json], str | None]:
+        try:
+            found = await call.known.list(
+                call.caller.account, repo_id=repo_id, status=arguments.status, limit=limit, cursor=arguments.cursor
+            )
+        except CursorError:
+            raise BadArgumentsError(cursor="is no nextCursor of this list; leave it out to begin anew") from None
+        return [fit_run(run) for run in found.runs], found.next_cursor
+
+    runs, next_cursor = await page(arguments.limit or DEFAULT_LIMIT)
+    shown = take_within(runs, MAX_RESULT_BYTES - ENVELOPE_BYTES)
+    if len(shown) < len(runs):
+        # Again, so that the cursor is that of the last one shown.
+        shown, next_cursor = await page(len(shown))
+    notice = f"{left} more unfinished runs are shown as they were seen last." if left else None
+    return {"runs": shown, "nextCursor": next_cursor, **({"notice": notice} if notice else {})}
+
+
+async def refresh(call: Call, repo_id: str | None) -> int:
+    """Bring unfinished runs up to date: from those who watch them, a few of the others by asking.
+
+    Args:
+        call: Whose runs.
+        repo_id: Only those of this repository.
+
+    Returns:
+        How many are left as they were seen last.
+    """
+    account = call.caller.account
+    alone: list[str] = []
+    for status in UNFINISHED:
+        page = await call.known.list(account, repo_id=repo_id, status=status, limit=MAX_LIMIT)
+        for run_id in (str(run["runId"]) for run in page.runs):
+            live = call.watchers.snapshot(account, run_id)
+            if live is not None and live.trouble is None:
+                await seen(call, live.run)
+            else:
+                alone.append(run_id)
+    asked = await asyncio.gather(*(_ask(call, run_id) for run_id in alone[:MAX_ASKED]))
+    return len(alone) - sum(asked)
+
+
+async def _ask(call: Call, run_id: str) -> bool:
+    """Bring one run up to date. Returns whether that succeeded: a list of what is known is an answer all the same."""
+    try:
+        run = await call.api.get_run(run_id)
+    except MogplexError as error:
+        if error.code == "UNAUTHORIZED":
+            raise
+        return False
+    await seen(call, run)
+    return True
+
+
+LIST_RUNS = Tool(
+    name="mogplex_list_runs",
+    title="List Mogplex runs",
+    description=(
+        "List this account's runs, the latest first: those it started or looked at through this server. Use it to find "
+        "a run again, or to see what is running. Runs started elsewhere appear once mogplex_get_run was asked about "
+        "them."
+    ),
+    scope=TOOLS_READ,
+    hints=Hints(read_only=True, destructive=False, idempotent=True, open_world=True),
+    arguments=ListRunsArguments,
+    result={
+        "runs": {"type": "array", "items": RUN_SCHEMA},
+        "nextCursor": nullable("string"),
+        "notice": {"type": "string"},
+    },
+    handle=_list_runs,
+)
