@@ -22,6 +22,8 @@ DOCUMENTED = {
         "createBranch",
         "rootDirectory",
         "idempotencyKey",
+        "wait",
+        "timeoutSeconds",
     },
     "mogplex_get_run": {"runId"},
     "mogplex_get_run_events": {"runId", "limit"},
