@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     Fields = list[tuple[str, str]]
 
 PATIENCE = 20.0
-"""Seconds that one request waits in all for a server that is busy."""
+"""Seconds that one request waits in all for a server that is busy; for one that is not there, a third of them."""
 
 HASTE = 6.0
 """The same while the host starts: it gives up after ten."""
-
-RECONNECT_PATIENCE = 3.0
-"""Seconds that one request tries to reach a server that is not there."""
 
 FIRST_PAUSE = 0.1
 AUTHORIZATIONS = 4
@@ -124,7 +121,7 @@ class Endpoint:
             except HttpError as error:
                 if not patience:
                     raise Undelivered(str(error)) from error
-                self._await_connection(error, attempts, abort, repeatable=repeatable)
+                self._await_connection(error, attempts, abort, patience=patience, repeatable=repeatable)
                 continue
             if log.is_noting():
                 log.note(f"{method} -> {answer.status}")
@@ -195,7 +192,9 @@ class Endpoint:
             raise Undelivered("the server redirects in a way that cannot be followed", data={"status": answer.status})
         attempts.target = there.target
 
-    def _await_connection(self, error: HttpError, attempts: _Attempts, abort: Abort, *, repeatable: bool) -> None:
+    def _await_connection(
+        self, error: HttpError, attempts: _Attempts, abort: Abort, *, patience: float, repeatable: bool
+    ) -> None:
         """Wait before the next attempt.
 
         Raises:
@@ -207,7 +206,7 @@ class Endpoint:
         if attempts.unreached_since is None:
             attempts.unreached_since = now
         if error.kind in UNSENT and not error.sent:
-            pause, again = attempts.pause, now - attempts.unreached_since < RECONNECT_PATIENCE
+            pause, again = attempts.pause, now - attempts.unreached_since < patience / 3
         else:
             attempts.resets += 1
             pause, again = attempts.pause, repeatable and error.kind == "reset" and attempts.resets < 3

@@ -134,6 +134,11 @@ class ScriptedServer:
         """The requests with this JSON-RPC method."""
         return [each for each in self.requests if each.rpc == rpc]
 
+    @property
+    def ended(self) -> list[str]:
+        """The sessions that were ended by a DELETE."""
+        return [each.headers["mcp-session-id"] for each in self.requests if each.method == "DELETE"]
+
     def await_requests(self, ready: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait until what came is enough."""
         deadline = time.monotonic() + seconds
