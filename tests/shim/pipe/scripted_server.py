@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -119,6 +120,7 @@ class ScriptedServer:
     """
 
     handler: Handler
+    tls: ssl.SSLContext | None = None
     port: int = 0
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
@@ -176,8 +178,11 @@ class ScriptedServer:
             self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, raw: socket.socket) -> None:
+        connection = raw
         try:
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(raw, server_side=True)
             with connection, connection.makefile("rb") as stream:
                 while (request := _read(stream)) is not None:
                     self.requests.append(request)
@@ -188,7 +193,7 @@ class ScriptedServer:
         except (OSError, ValueError):
             return  # the client has closed: that is its business
         finally:
-            self._open.discard(connection)
+            self._open.discard(raw)
 
 
 def _read(stream: Any) -> Received | None:
@@ -204,13 +209,14 @@ def _read(stream: Any) -> Received | None:
 
 
 @contextmanager
-def scripted_server(handler: Handler) -> Iterator[ScriptedServer]:
+def scripted_server(handler: Handler, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
     """Run a server until the block is left.
 
     Args:
         handler: Answers each request, in a thread of the request's connection.
+        tls: Its certificate, for https.
     """
-    server = ScriptedServer(handler)
+    server = ScriptedServer(handler, tls)
     server.start()
     try:
         yield server
