@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import mcp_types as types
 from mcp.server import Server
@@ -16,12 +17,14 @@ from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
 from mogplex_mcp.attach import attached_run, describe_attached
 from mogplex_mcp.auth.caller import current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
-from mogplex_mcp.auth.scopes import needed_scopes
+from mogplex_mcp.auth.scopes import TOOLS_READ, needed_scopes
 from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.settings import Settings
+from mogplex_mcp.store.known_runs import CursorError
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import api_error_result, error_result
+from mogplex_mcp.tools.live_resources import TEMPLATES, complete, list_live, read_live
 from mogplex_mcp.tools.prompts import PROMPTS, PromptArgumentError, UnknownPromptError, get_prompt
 from mogplex_mcp.tools.questions import UndecidedError, ask
 from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
@@ -47,11 +50,12 @@ CACHED: tuple[CacheableMethod, ...] = (
     "server/discover",
     "tools/list",
     "prompts/list",
-    "resources/list",
     "resources/templates/list",
-    "resources/read",
 )
+LIVE: tuple[CacheableMethod, ...] = ("resources/list", "resources/read")
+"""What tells of runs is old at once."""
 
+T = TypeVar("T")
 Context = ServerRequestContext[dict[str, Any], Any]
 
 
@@ -114,25 +118,44 @@ class Handlers:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
 
     async def list_resources(
-        self, _: Context, params: types.PaginatedRequestParams | None
+        self, ctx: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         """``resources/list``."""
-        _refuse_cursor(params)
-        return types.ListResourcesResult(resources=list_resources())
+        cursor = params.cursor if params is not None else None
+        fixed = list_resources() if cursor is None else []
+        if current_caller().missing((TOOLS_READ,)):
+            _refuse_cursor(params)
+            return types.ListResourcesResult(resources=fixed)
+        attached = attached_run(ctx.request.headers) if ctx.request is not None else None
+        try:
+            live, next_cursor = await self._as_caller(ctx, lambda call: list_live(call, cursor, attached))
+        except CursorError:
+            raise MCPError(types.INVALID_PARAMS, "Unknown cursor.") from None
+        order = [*live[:1], *fixed, *live[1:]] if attached is not None and cursor is None else [*fixed, *live]
+        return types.ListResourcesResult(resources=order, next_cursor=next_cursor)
 
     async def list_resource_templates(
         self, _: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         """``resources/templates/list``."""
         _refuse_cursor(params)
-        return types.ListResourceTemplatesResult(resource_templates=[])
+        return types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))
 
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         """``resources/read``."""
-        result = read_resource(str(params.uri))
+        uri = str(params.uri)
+        result = read_resource(uri) or await self._as_caller(ctx, lambda call: read_live(call, uri))
         if result is None:
-            raise _unknown_resource(ctx, str(params.uri))
+            raise _unknown_resource(ctx, uri)
         return result
+
+    async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        """``completion/complete``."""
+        reference, argument = params.ref, params.argument
+        if not isinstance(reference, types.ResourceTemplateReference):
+            return types.CompleteResult(completion=types.Completion(values=[]))
+        values = await self._as_caller(ctx, lambda call: complete(call, reference, argument.name, argument.value))
+        return types.CompleteResult(completion=types.Completion(values=values))
 
     async def name_attached_run(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: the run that the host is attached to comes first in the instructions."""
@@ -167,20 +190,38 @@ class Handlers:
                 undecided = still
         return error_result(undecided.error)
 
-    async def _call_as(self, ctx: Context, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
-        caller = current_caller()
+    async def _as_caller(self, ctx: Context, work: Callable[[Call], Awaitable[T]]) -> T:
+        """Do what is not a tool's work; failures are JSON-RPC errors with the reason.
 
+        Once more with another token, should Mogplex refuse the first.
+        """
+        credential = current_caller().credential
+        try:
+            token = await credential.token()
+            try:
+                return await work(self._make_call(ctx, token))
+            except MogplexError as error:
+                if error.code != "UNAUTHORIZED" or not await credential.refused(token):
+                    raise
+            return await work(self._make_call(ctx, await credential.token()))
+        except MogplexError as error:
+            data = {"code": error.code, "suggestion": error.suggestion}
+            raise MCPError(types.INTERNAL_ERROR, f"{error.message} {error.suggestion}", data) from None
+
+    def _make_call(self, ctx: Context, token: str) -> Call:
         async def report(progress: int, message: str) -> None:
             await ctx.session.report_progress(progress, message=message)
 
+        return Call(self._api(token), current_caller(), self.repos, self.watchers, self.known, report)
+
+    async def _call_as(self, ctx: Context, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
+        caller = current_caller()
         for _ in range(2):
             try:
                 token = await caller.credential.token()
             except MogplexError as error:
                 return api_error_result(error)
-            result = await call_tool(
-                tool, arguments, Call(self._api(token), caller, self.repos, self.watchers, self.known, report)
-            )
+            result = await call_tool(tool, arguments, self._make_call(ctx, token))
             refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
             if not refused or not await caller.credential.refused(token):
                 break
@@ -202,7 +243,7 @@ def create_server(
         known: The runs that the accounts have seen.
     """
     handlers = Handlers(settings, upstream, watchers, known, [tool.declaration() for tool in TOOLS.values()])
-    hint = CacheHint(ttl_ms=CATALOGUE_TTL_MS, scope="private")
+    hint, old_at_once = (CacheHint(ttl_ms=ttl, scope="private") for ttl in (CATALOGUE_TTL_MS, 0))
     server: Server[dict[str, Any]] = Server(
         "mogplex",
         version=__version__,
@@ -210,7 +251,7 @@ def create_server(
         description="Start, watch and cancel Mogplex agent runs.",
         instructions=INSTRUCTIONS,
         website_url="https://mogplex.com",
-        cache_hints=dict.fromkeys(CACHED, hint),
+        cache_hints={**dict.fromkeys(CACHED, hint), **dict.fromkeys(LIVE, old_at_once)},
         get_tool_input_schema={tool.name: tool.input_schema for tool in handlers.declarations}.get,
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
@@ -219,6 +260,7 @@ def create_server(
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_resource_templates,
         on_read_resource=handlers.read_resource,
+        on_completion=handlers.complete,
     )
 
     async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:

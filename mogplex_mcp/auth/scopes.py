@@ -45,6 +45,7 @@ METHOD_SCOPES: Final = MappingProxyType(
         "tools/list": (),
         "prompts/list": (),
         "prompts/get": (),
+        # Without the scope that shows runs, it lists what everybody has.
         "resources/list": (),
         "resources/templates/list": (),
         "notifications/initialized": (),
@@ -52,6 +53,7 @@ METHOD_SCOPES: Final = MappingProxyType(
         "notifications/progress": (),
         "notifications/roots/list_changed": (),
         "resources/read": (TOOLS_READ,),
+        "completion/complete": (TOOLS_READ,),
     }
 )
 """What each method needs besides a valid token; ``tools/call`` needs what its tool states. What is not here and not

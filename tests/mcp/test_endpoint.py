@@ -178,7 +178,7 @@ async def test_the_guide_and_the_prompts_are_there_in_both_eras(host: Host) -> N
         old = (await host.rpc("resources/read", {"uri": uri}))["result"]["contents"][0]["text"]
         new = (await host.post_modern("resources/read", {"uri": uri})).json()["result"]["contents"][0]["text"]
         assert old == new
-        assert "createBranch" in old
+        assert uri != "mogplex://guide" or "createBranch" in old
     prompts = (await host.rpc("prompts/list"))["result"]["prompts"]
     for prompt in prompts:
         arguments = {argument["name"]: "a {curly} value" for argument in prompt["arguments"]}
