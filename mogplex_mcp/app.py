@@ -183,7 +183,10 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
             mint_local_credential=local.mint if local else None,
         ),
     ]
-    return Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+    # Starlette would redirect to the address with another slash, by the scheme that the proxy in front spoke with us.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _middleware(settings: Settings) -> list[Middleware]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import mcp_types as types
+import structlog
 from mcp.server import Server
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from mogplex_mcp import __version__
 from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
@@ -42,6 +44,8 @@ INSTRUCTIONS = (
     "you. "
     "The resource mogplex://guide has branches, statuses, limits and errors."
 )
+
+_log = structlog.get_logger()
 
 CATALOGUE_TTL_MS = 5 * 60 * 1000
 """The catalogue changes only with a new version of this server."""
@@ -169,6 +173,8 @@ class Handlers:
         return {**named, "cacheScope": "private", "ttlMs": 0} if "ttlMs" in result else named
 
     async def _describe_attached(self, run_id: str) -> str:
+        if current_caller().missing((TOOLS_READ,)):
+            return f"This host is attached to the Mogplex run {run_id}, which it may not read: {TOOLS_READ} is missing."
         try:
             return await describe_attached(self._api(await current_caller().credential.token()), run_id)
         except MogplexError as error:
@@ -271,7 +277,14 @@ def create_server(
             raise MCPError(FORBIDDEN, f"{ctx.method} states no scopes and is refused.")
         if missing := current_caller().missing(needed or ()):
             raise MCPError(FORBIDDEN, f"This needs {' '.join(missing)}, which the person has not granted.")
-        return await call_next(ctx)
+        try:
+            return await call_next(ctx)
+        except (MCPError, ValidationError):
+            raise
+        except Exception:
+            # The SDK would show its text to a 2025 client.
+            _log.exception("request_broken", method=ctx.method[:100])
+            raise MCPError(types.INTERNAL_ERROR, "Internal server error") from None
 
     server.middleware += [check_scopes, handlers.name_attached_run]
     return server

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from mogplex_mcp.api import Route
 from mogplex_mcp.settings import Settings, is_loopback
 
@@ -44,13 +46,19 @@ def welcome(route: Route, base: str, command: str, signin: tuple[str, str] | Non
         lines += [
             f"When the browser asks who you are, type this code (10 minutes, once): {code}",
             f"or open {link}",
-            f"Another code: {command} local signin",
+            f"Another code: {command} local signin{_port_option(base)}",
             f"Your repositories: {command} local repos add PATH",
             "",
         ]
     return "\n".join(lines)
 
 
+def _port_option(base: str) -> str:
+    port = urlsplit(base).port
+    return "" if port in {None, Settings.model_fields["mcp_port"].default} else f" --port {port}"
+
+
 def is_local_address(settings: Settings) -> bool:
     """Whether people reach the server on this computer only, so that a one-time code may sign them in."""
-    return is_loopback(settings.mcp_host) and settings.mcp_public_url is None
+    public = urlsplit(settings.mcp_public_url).hostname if settings.mcp_public_url else None
+    return is_loopback(settings.mcp_host) and (public is None or is_loopback(public))

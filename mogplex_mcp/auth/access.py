@@ -10,11 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mogplex_mcp.api import MogplexError
 from mogplex_mcp.auth.caller import Caller, CallerUser, fingerprint
 from mogplex_mcp.auth.credentials import CredentialRefusedError, Credentials
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tokens import AccessRecord, find_access_token, note_use
+from mogplex_mcp.store.vault import VaultError
 
 REMEMBERED_MS = 5_000
 REMEMBERED = 10_000
@@ -28,11 +31,13 @@ class Access:
     Attributes:
         user: The caller.
         grant_id: The grant it belongs to.
+        resource: What it was issued for (RFC 8707).
         expires_at: Milliseconds since the epoch.
     """
 
     user: CallerUser
     grant_id: str
+    resource: str
     expires_at: int
 
 
@@ -65,6 +70,15 @@ class AccountCredential:
                 status=401,
                 suggestion="Ask the person to reconnect this server and sign in again.",
             ) from None
+        except VaultError:
+            raise MogplexError(
+                "UNAUTHORIZED",
+                "This account's sign-in was stored under a key that this server does not have.",
+                status=401,
+                suggestion="Ask the person to reconnect this server and sign in again.",
+            ) from None
+        except SQLAlchemyError:
+            raise MogplexError("SERVICE_UNAVAILABLE", "The database of sign-ins does not answer.", status=503) from None
         return self._token
 
     async def refused(self, token: str) -> bool:
@@ -98,7 +112,8 @@ class AccessTokens:
         key = fingerprint(token)
         now = self._store.now()
         known = self._seen.get(key)
-        if known is not None and known[1] > now:
+        # Both ways: a clock that was set back must not make a memory last.
+        if known is not None and 0 < known[1] - now <= REMEMBERED_MS:
             return known[0]
         forgotten = self._forgotten
         record = await self._store.db.call(self._look, token, address, now)
@@ -144,4 +159,4 @@ class AccessTokens:
             scopes=frozenset(record.scopes),
         )
         user = CallerUser(caller, client_id=record.client_id, issuer="mogplex-mcp")
-        return Access(user, record.grant_id, record.expires_at)
+        return Access(user, record.grant_id, record.resource, record.expires_at)

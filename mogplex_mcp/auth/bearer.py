@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -28,6 +29,7 @@ from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import PublicUrls, client_address
 
 INVALID_REQUEST = -32600
+PARSE_ERROR = -32700
 INTERNAL_ERROR = -32603
 UNREACHABLE_RETRY_SECONDS = 5.0
 
@@ -104,8 +106,13 @@ class BearerMiddleware:
             return unauthorized(self.gate.urls, connection, "Sign in to Mogplex: this endpoint needs a bearer token.")
         if token.startswith("mog_"):
             return await self._pat(connection, token)
-        access = await self.gate.access.find(token, client_address(connection))
-        if access is None:
+        try:
+            access = await self.gate.access.find(token, client_address(connection))
+        except SQLAlchemyError:
+            headers = {"Retry-After": str(math.ceil(UNREACHABLE_RETRY_SECONDS))}
+            return refusal(503, INTERNAL_ERROR, "The database of sign-ins does not answer.", headers)
+        # RFC 8707, section 2: a token is good for what it was issued for, wherever it is stored.
+        if access is None or not self.gate.urls.same_resource(access.resource, connection):
             message = "This token is unknown, expired or revoked, or its account must sign in again."
             return unauthorized(self.gate.urls, connection, message, "invalid_token")
         return _Found(access.user, (access.grant_id, self.gate.access.seconds_left(access)))
@@ -139,11 +146,15 @@ class BearerMiddleware:
 
 async def _body(receive: Receive) -> bytes | Response:
     try:
-        return await read_body(receive)
+        body = await read_body(receive)
     except BodyTooLargeError:
         return refusal(413, INVALID_REQUEST, "Request body over 4 MiB.")
     except TimeoutError:
         return refusal(408, INVALID_REQUEST, "The request body did not arrive in time.")
+    # RFC 8259, section 8.1. Parsers differ on other encodings, and what is looked at must be what is executed.
+    if body.startswith(b"\xef\xbb\xbf") or b"\0" in body[:4]:
+        return refusal(400, PARSE_ERROR, "The body must be JSON in UTF-8 without a byte order mark.")
+    return body
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -6,14 +6,21 @@ import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from mogplex_mcp.api import MogplexError
 from mogplex_mcp.auth.access import AccessTokens
 from mogplex_mcp.auth.credentials import Credentials
 from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.store.grants import Revoked, revoked_among
 from mogplex_mcp.store.pruning import prune
 from mogplex_mcp.store.store import Store
+from mogplex_mcp.store.vault import VaultError
 
 HOUSEKEEPING_SECONDS = 60.0
+
+_log = structlog.get_logger()
 
 
 class Endings:
@@ -55,13 +62,21 @@ class Endings:
             await asyncio.wait(self._tasks)
 
     async def _revoked_elsewhere(self, grant_ids: Collection[str]) -> Collection[str]:
-        return await self._store.db.call(revoked_among, self._store, grant_ids)
+        try:
+            return await self._store.db.call(revoked_among, self._store, grant_ids)
+        except SQLAlchemyError as error:
+            # The next look, seconds later, sees what this one missed.
+            _log.warning("grants_not_watched", reason=type(error).__name__)
+            return ()
 
     async def _housekeeping(self) -> None:
         while True:
-            pruned = await self._store.db.call(prune, self._store)
-            for credential in pruned.credentials:
-                await self._credentials.revoke(credential)
+            try:
+                pruned = await self._store.db.call(prune, self._store)
+                for credential in pruned.credentials:
+                    await self._credentials.revoke(credential)
+            except (SQLAlchemyError, VaultError, MogplexError) as error:
+                _log.warning("housekeeping_failed", reason=type(error).__name__)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -99,7 +99,7 @@ class OriginMiddleware:
 
 def _hostname(authority: str) -> str | None:
     """The host of a ``Host`` header, lower case and without brackets, or None when it is malformed."""
-    if not authority or any(character in authority for character in "@/\\?# \t,"):
+    if not authority or any(character in authority for character in '@/\\?#% \t,"'):
         return None
     try:
         parts = urlsplit(f"//{authority}")

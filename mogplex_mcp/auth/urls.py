@@ -75,7 +75,8 @@ class PublicUrls:
             return self.public
         name = urlsplit(f"//{host}").hostname or ""
         if is_loopback(name):
-            return f"http://{host.lower()}"
+            scheme = "https" if self.secure else "http"
+            return f"{scheme}://{host.lower()}"
         return self.public or f"http://{self.bind_host}"
 
     def issuer(self, connection: HTTPConnection) -> str:

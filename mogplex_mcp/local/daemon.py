@@ -29,6 +29,8 @@ IDLE_EXIT = 600.0
 """Seconds without a run and without a request after which a background daemon ends by itself."""
 BACKGROUND = ("daemon", "--background")
 _IDLE_CHECKS = 60
+IDLE_PATIENCE = 60
+"""Seconds that a request may take which came while a daemon was about to end: nobody waits for that end."""
 _LOCK_PATIENCE = 2.0
 _LOCK_POLL = 0.02
 MAX_LOG = 1024 * 1024
@@ -122,7 +124,7 @@ async def _cancel_when_idle(owner: Owner, idle_exit: float, daemon: anyio.Cancel
             continue
         with anyio.CancelScope(shield=True):
             # Whoever comes now finds no socket and decides anew; whoever came just before is answered, and heard.
-            await owner.listener.stop()
+            await owner.listener.stop(patience=IDLE_PATIENCE)
             if owner.activity.idle_for() >= idle_exit and await owner.runner.idle():
                 log.info("daemon_idle", seconds=idle_exit)
                 daemon.cancel()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from mogplex_mcp.store import audit
-from mogplex_mcp.store.bounds import MAX_UNAUTHORIZED_CLIENTS
+from mogplex_mcp.store.bounds import HOUR, MAX_UNAUTHORIZED_CLIENTS
 from mogplex_mcp.store.database import insert_into
 from mogplex_mcp.store.errors import StoreFullError, UnknownClientError
 from mogplex_mcp.store.store import Store
@@ -117,6 +117,10 @@ def _make_room(store: Store, conn: Connection) -> None:
         return
     stale = (clients.c.kind == "document", clients.c.authorized_at.is_(None), clients.c.cached_until <= store.now())
     conn.execute(delete(clients).where(*stale))
+    if conn.execute(waiting).scalar_one() >= MAX_UNAUTHORIZED_CLIENTS:
+        # A flood: those that nobody authorized within an hour give way, so that it ends with the flood.
+        late = (clients.c.authorized_at.is_(None), clients.c.created_at < store.now() - HOUR)
+        conn.execute(delete(clients).where(*late, clients.c.kind != "configured"))
     if conn.execute(waiting).scalar_one() >= MAX_UNAUTHORIZED_CLIENTS:
         raise StoreFullError(
             f"{MAX_UNAUTHORIZED_CLIENTS} clients have registered and were never authorized; no more are taken now."

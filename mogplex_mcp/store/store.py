@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.fernet import MultiFernet
+from cryptography.fernet import InvalidToken, MultiFernet
 from sqlalchemy import Connection, Table, select, update
 
 from mogplex_mcp.settings import Settings
@@ -99,9 +99,7 @@ def _vault_of(database: Database, found: tuple[str, ...], sealed: bytes | None) 
     if sealed is None:
         sealed = _make_hash_key(database, ciphers)
     vault = Vault(found, vaults.unsealed(ciphers, sealed))
-    try:
-        vaults.unsealed(vaults.cipher(found[:1]), sealed)
-    except VaultError:
+    if len(found) > 1:
         _encrypt_anew(database, found)
     return vault
 
@@ -116,16 +114,31 @@ def _make_hash_key(database: Database, ciphers: MultiFernet) -> bytes:
 
 
 def _encrypt_anew(database: Database, found: tuple[str, ...]) -> None:
-    """Encrypts everything with the first key, once after it was put first, so that the others can be dropped."""
-    ciphers = vaults.cipher(found)
+    """Encrypts with the first key what another one encrypted, so that the others can be dropped.
+
+    At every start that knows several keys: another process may have used an older one until a moment ago.
+    """
+    ciphers, first = vaults.cipher(found), vaults.cipher(found[:1])
     with database.write() as connection:
         for table, name in (*_SEALED, (keys, "sealed")):
-            _encrypt_column_anew(connection, table, name, ciphers)
+            _encrypt_column_anew(connection, table, name, ciphers, first)
 
 
-def _encrypt_column_anew(connection: Connection, table: Table, name: str, ciphers: MultiFernet) -> None:
+def _encrypt_column_anew(
+    connection: Connection, table: Table, name: str, ciphers: MultiFernet, first: MultiFernet
+) -> None:
     identity = table.primary_key.columns.values()
     sealed = table.c[name]
     for row in connection.execute(select(sealed, *identity).where(sealed.is_not(None)).with_for_update()).all():
+        if _opens(first, row[0]):
+            continue
         same = [column == value for column, value in zip(identity, row[1:], strict=True)]
         connection.execute(update(table).where(*same).values({name: ciphers.rotate(row[0])}))
+
+
+def _opens(ciphers: MultiFernet, sealed: bytes) -> bool:
+    try:
+        ciphers.decrypt(sealed)
+    except InvalidToken:
+        return False
+    return True

@@ -24,7 +24,9 @@ _BATCH = 1000
 _STALE = MINUTE
 """An access token that lapses sooner is not given again with a repeated answer; a new one is."""
 
-RefusedReason = Literal["unknown", "expired", "revoked", "reused", "wrong_client", "credential_refused", "scope"]
+RefusedReason = Literal[
+    "unknown", "expired", "revoked", "reused", "wrong_client", "wrong_resource", "credential_refused", "scope"
+]
 
 
 _successor = refresh_tokens.alias("successor_token")
@@ -75,6 +77,7 @@ class _Presented:
     client_id: str
     asked: tuple[str, ...] | None
     at: int
+    is_ours: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ def rotate_refresh(
     scopes: Iterable[str] | None = None,
     *,
     address: str | None = None,
+    is_ours: Callable[[str], bool] = lambda _: True,
 ) -> TokenAnswer | Refused:
     """Exchanges a refresh token for new tokens, or repeats an answer that was lost.
 
@@ -133,6 +137,7 @@ def rotate_refresh(
         scopes: what the new access token is limited to (RFC 6749 section 6), None: all of the grant's. Those the
             grant does not hold are left out. A repeated answer keeps its first scopes.
         address: the client's address, for the audit.
+        is_ours: whether the grant's resource is the one that is served here: several servers may share a database.
     """
     asked = None if scopes is None else tuple(scopes)
     account_id = _account_of(store, refresh_tokens, refresh_token, REFRESH_PREFIX)
@@ -145,7 +150,7 @@ def rotate_refresh(
         if row is None or grant is None:
             return Refused("unknown")
         where = {"account_id": account_id, "client_id": client_id, "grant_id": grant.id, "address": address}
-        why = _refusal(conn, row, grant, _Presented(client_id, asked, store.now()))
+        why = _refusal(conn, row, grant, _Presented(client_id, asked, store.now(), is_ours))
         if why is None:
             event = "token_refreshed" if row["spent_at"] is None else "token_repeated"
             audit.record(store, event, conn=conn, **where)
@@ -267,6 +272,7 @@ def _refusal(conn: Connection, row: RowMapping, grant: Grant, presented: _Presen
     spent = row["spent_at"] is not None
     reasons: tuple[tuple[RefusedReason, Callable[[], bool]], ...] = (
         ("wrong_client", lambda: grant.client_id != presented.client_id),
+        ("wrong_resource", lambda: not presented.is_ours(grant.resource)),
         ("revoked", lambda: grant.revoked_at is not None),
         ("expired", lambda: row["expires_at"] <= presented.at),
         ("reused", lambda: spent and not _may_repeat(conn, row, presented.at)),

@@ -7,13 +7,23 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
+from mogplex_mcp.api import open_upstream
+from mogplex_mcp.auth.access import AccessTokens
+from mogplex_mcp.auth.credentials import Credentials
+from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.scopes import METHOD_SCOPES, SERVED, known_scopes
+from mogplex_mcp.auth.streams import OpenStreams
+from mogplex_mcp.local.embedded import embedded_transport
 from mogplex_mcp.server import create_server
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.bounds import ACCESS_LIFE
+from mogplex_mcp.store.pruning import Pruned
+from mogplex_mcp.store.tables import grants
 from mogplex_mcp.tools.registry import TOOL_SCOPES
-from tests.mcp.conftest import Host, new_token
+from tests.mcp.conftest import Host, new_token, serving
 from tests.pages.hosting import Client, Site, Visitor, query_of
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -210,3 +220,117 @@ async def test_every_method_that_is_served_states_its_scopes(host: Host, setting
 )
 def test_scopes_are_taken_as_hosts_mean_them(asked: str | None, known: tuple[str, ...]) -> None:
     assert known_scopes(asked) == known
+
+
+async def test_a_token_is_good_at_the_address_it_was_issued_for_and_nowhere_else(
+    person: Person, settings: Settings, host: Host
+) -> None:
+    agent, tokens = await person.connect(*SERVED)
+    way = open_upstream(settings, embedded=lambda: embedded_transport(settings, may_own=True))
+    async with way as upstream, serving(settings, upstream, "") as elsewhere:
+        assert (await replace(elsewhere, token=agent.token).post(PING)).status_code == 401
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": str(tokens["refresh_token"]),
+            "client_id": person.client.client_id,
+        }
+        refused = await elsewhere.http.post(elsewhere.url.removesuffix("/mcp") + "/oauth/token", data=form)
+        assert refused.json()["error"] == "invalid_grant"
+    assert (await agent.post(PING)).status_code == 200
+
+
+async def test_an_attached_run_is_not_described_to_an_agent_that_may_not_read(person: Person) -> None:
+    agent, _ = await person.connect("agents:run")
+    client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}
+    answer = await agent.post(body, Mogplex_Attach_Run="run-1")
+    assert answer.headers["mogplex-attach-run"] == "run-1"
+    assert "tools:read is missing" in answer.text
+
+
+async def test_an_attached_run_comes_first_in_the_instructions(person: Person) -> None:
+    agent, _ = await person.connect(*SERVED)
+    repo = (await agent.tool("mogplex_list_repos"))["structuredContent"]["repos"][0]["id"]
+    start = {"repoId": repo, "prompt": "x", "createBranch": True}
+    run_id = (await agent.tool("mogplex_start_agent_run", **start))["structuredContent"]["run"]["runId"]
+    body, headers = agent.modern("server/discover")
+    answer = await agent.post(body, **headers, Mogplex_Attach_Run=run_id)
+    result = answer.json()["result"]
+    assert result["instructions"].startswith(f"This host is attached to the Mogplex run {run_id}, status ")
+    assert (result["cacheScope"], result["ttlMs"]) == ("private", 0)
+    unknown = await agent.post(body, **headers, Mogplex_Attach_Run="00000000-0000-0000-0000-000000000000")
+    assert "unknown to this account" in unknown.json()["result"]["instructions"]
+    await agent.tool("mogplex_cancel_run", runId=run_id)
+
+
+async def test_a_clock_that_is_set_back_does_not_make_a_memory_last(host: Host, person: Person) -> None:
+    agent, _ = await person.connect(*SERVED)
+    assert (await agent.post(PING)).status_code == 200
+    earlier = host.store.now() - 3_600_000
+    object.__setattr__(host.store, "clock", lambda: earlier)
+    with host.store.db.write() as connection:
+        connection.execute(update(grants).values(revoked_at=earlier))
+    assert (await agent.post(PING)).status_code == 401
+
+
+async def test_without_its_database_the_server_says_so_and_goes_on_afterwards(
+    host: Host, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, _ = await person.connect(*SERVED)
+
+    def broken(*_: object) -> None:
+        raise OperationalError("secret statement", {}, Exception("secret host"))
+
+    with monkeypatch.context() as broken_database:
+        broken_database.setattr("mogplex_mcp.auth.access.find_access_token", broken)
+        answer = await agent.post(PING)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert "secret" not in answer.text
+    assert (await agent.post(PING)).status_code == 200
+
+
+async def test_housekeeping_and_watching_survive_a_database_that_fails(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, went_on = asyncio.Event(), asyncio.Event()
+
+    def prune(_: object) -> Pruned:
+        if not failed.is_set():
+            host_loop.call_soon_threadsafe(failed.set)
+            raise OperationalError("", {}, Exception("gone"))
+        host_loop.call_soon_threadsafe(went_on.set)
+        return Pruned(())
+
+    host_loop = asyncio.get_running_loop()
+    monkeypatch.setattr("mogplex_mcp.auth.endings.prune", prune)
+    monkeypatch.setattr("mogplex_mcp.auth.endings.HOUSEKEEPING_SECONDS", 0.05)
+    credentials = Credentials(host.store, None)
+    access, streams = AccessTokens(host.store, credentials), OpenStreams()
+    keeping = asyncio.create_task(Endings(host.store, access, streams, credentials).keep())
+    await asyncio.wait_for(went_on.wait(), 10)
+    keeping.cancel()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+async def test_a_body_in_another_encoding_is_refused_before_anybody_reads_it(person: Person, encoding: str) -> None:
+    agent, _ = await person.connect("tools:read")
+    body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mogplex_cancel_run"}}'
+    answer = await agent.http.post(agent.url, content=body.encode(encoding), headers=agent.headers())
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == -32700
+
+
+@pytest.mark.parametrize("path", ["/mcp/", "/oauth/token/", "/account/connections/"])
+async def test_an_address_with_another_slash_redirects_nowhere(host: Host, path: str) -> None:
+    answer = await host.http.post(host.url.removesuffix("/mcp") + path, json={})
+    assert not answer.is_redirect
+
+
+@pytest.mark.parametrize("client_id", ["\0{}", " {}", "{}?", "{}/"])
+async def test_only_the_exact_address_of_the_shims_document_is_the_shim(host: Host, client_id: str) -> None:
+    base = host.url.removesuffix("/mcp")
+    named = client_id.format(f"{base}/oauth/clients/mogplex-mcp-shim.json")
+    answer = await host.http.get(f"{base}/oauth/authorize", params={"client_id": named, "response_type": "code"})
+    assert answer.status_code < 500
+    assert not answer.is_redirect

@@ -12,6 +12,7 @@ from mogplex_mcp.store.accounts import get_account, sign_in_account
 from mogplex_mcp.store.audit import audit_events, prune_audit, record
 from mogplex_mcp.store.credentials import Credential, get_credential
 from mogplex_mcp.store.grants import ReusedCode, get_grant, revoke_grant, spend_code
+from mogplex_mcp.store.known_runs import note_run
 from mogplex_mcp.store.pruning import Pruned, prune
 from mogplex_mcp.store.requests import get_request
 from mogplex_mcp.store.sessions import get_session, new_session
@@ -44,6 +45,7 @@ def test_after_a_long_time_nothing_is_left_but_the_authorized_client(store: Stor
     new_signin_code(store)
     redeem_signin_code(store, "wrong")
     put_upstream_signin(store, browser="b", request_id=None, verifier="v", callback="c")
+    note_run(store, account.id, {"runId": "r", "status": "success"})
     before = rows(store)
     assert all(count > 0 for name, count in before.items() if name != "upstream_clients"), before
     credentials: list[Credential] = []

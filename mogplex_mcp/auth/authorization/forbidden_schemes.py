@@ -19,7 +19,9 @@ FORBIDDEN_SCHEMES = frozenset((
     "sgn", "shell", "shortcuts", "sip", "sips", "skype", "smb", "sms", "smsto", "snap", "ssh", "steam", "stun",
     "stuns", "svn", "tag", "tel", "telnet", "tftp", "tn3270", "turn", "turns", "udp", "unix", "urn", "vbs",
     "vbscript", "view-source", "vivaldi", "vnc", "wais", "webcal", "wpid", "ws", "wss", "wyciwyg", "x-man-page",
-    "xmpp", "zoommtg", "zoomus",
+    "xmpp", "zoommtg", "zoomus", "app-prefs", "arc", "firefox-focus", "googlechrome", "googlechromes", "h323",
+    "macappstore", "macappstores", "message", "odopen", "onenote-cmd", "opera-gx", "prefs", "safari-https",
+    "touch-http", "touch-https", "windowsdefender", "x-help-action", "x-safari-http", "x-safari-https",
 ))
 # fmt: on
 FORBIDDEN_BEGINNINGS = (

@@ -101,7 +101,13 @@ def _check_web(scheme: str, uri: str) -> None:
 
 
 def _check_private(scheme: str, rest: str) -> None:
-    if scheme in FORBIDDEN_SCHEMES or scheme.startswith(FORBIDDEN_BEGINNINGS) or scheme.endswith(FORBIDDEN_ENDINGS):
+    # One letter is a drive, not a scheme.
+    if (
+        len(scheme) == 1
+        or scheme in FORBIDDEN_SCHEMES
+        or scheme.startswith(FORBIDDEN_BEGINNINGS)
+        or scheme.endswith(FORBIDDEN_ENDINGS)
+    ):
         raise RedirectUriError("A redirect URI's scheme must belong to the client, not to a browser or system.")
     if not rest.startswith("/") or not rest.strip("/"):
         raise RedirectUriError("A private redirect URI reads scheme://place or scheme:/path.")

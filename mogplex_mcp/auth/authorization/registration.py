@@ -25,9 +25,8 @@ from mogplex_mcp.auth.authorization.client_metadata import (
 from mogplex_mcp.auth.authorization.metadata import GRANT_TYPES, REGISTER
 from mogplex_mcp.auth.authorization.redirect_uris import RedirectUriError, check_redirect_uris
 from mogplex_mcp.auth.scopes import known_scopes
-from mogplex_mcp.store.bounds import HOUR, UNAUTHORIZED_CLIENT_LIFE
+from mogplex_mcp.store.bounds import UNAUTHORIZED_CLIENT_LIFE
 from mogplex_mcp.store.clients import AuthMethod, StoredClient, prune_clients, put_client
-from mogplex_mcp.store.errors import StoreFullError
 from mogplex_mcp.store.opaque import digest
 from mogplex_mcp.store.store import Store
 
@@ -116,12 +115,7 @@ class Registration(ClientRegistrationEndpoint):
 
 def _put(store: Store, client: StoredClient, address: str) -> StoredClient:
     prune_clients(store, store.now() - UNAUTHORIZED_CLIENT_LIFE)
-    try:
-        return put_client(store, client, address=address)
-    except StoreFullError:
-        # A flood: those that nobody authorized within an hour give way, so that it ends with the flood.
-        prune_clients(store, store.now() - HOUR)
-        return put_client(store, client, address=address)
+    return put_client(store, client, address=address)
 
 
 def register(server: AuthorizationServer, store: Store, body: bytes, address: str) -> Answer:

@@ -56,6 +56,7 @@ from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.errors import StoreFullError
 from mogplex_mcp.store.grants import Revoked
 from mogplex_mcp.store.store import Store
+from mogplex_mcp.store.vault import VaultError
 
 CONSENT = "/account/consent"
 AUTHORIZATIONS_PER_ADDRESS = 300
@@ -223,7 +224,7 @@ class OAuthEndpoints:
         except FormError:
             words = "The body must be a form (application/x-www-form-urlencoded) of at most 16 KiB."
             return oauth_error("invalid_request", words).response()
-        except DBAPIError:
+        except (DBAPIError, VaultError):
             return _unavailable().response()
         if result.ended is not None:
             await self.ended(result.ended)

@@ -37,6 +37,7 @@ class TokenRequest(ProtocolRequest):
         store: Where codes and tokens are kept.
         begin: Opens the write transaction in which a code is spent; the same one each time.
         ended: What this request revoked, by reuse.
+        known_code: Its code was one of ours.
         client: The authenticated client.
         authorization_code: The spent code, once it was found.
     """
@@ -44,6 +45,7 @@ class TokenRequest(ProtocolRequest):
     store: Store
     begin: Callable[[], Connection]
     ended: Revoked | None = None
+    known_code: bool = False
     client: OAuthClient
     authorization_code: RedeemedCode
 
@@ -78,6 +80,7 @@ class CodeGrant(CodeAuthorization):
         """Spend a code, by one statement, before anything is issued for it."""
         check_resources(self.request)
         spent = spend_code(self.request.store, self.request.begin(), code, address=self.request.address)
+        self.request.known_code = spent is not None
         if isinstance(spent, ReusedCode):
             self.request.ended = Revoked((spent.grant_id,), spent.credential)
             return None
@@ -140,6 +143,7 @@ class RefreshGrant(RefreshTokenGrant):
             request.client.get_client_id(),
             None if wanted == SERVED else wanted,
             address=request.address,
+            is_ours=request.is_ours,
         )
         if isinstance(found, TokenAnswer):
             return RotatedToken(found)
@@ -220,10 +224,12 @@ class TokenEndpoint:
             answer = self._answer(request)
         except _UndoneError as undone:
             answer = undone.answer
-            error = str(answer.body.get("error", ""))
-            audit.record(
-                self.store, "code_refused", client_id=parameters.one("client_id"), address=address, error=error
-            )
+            if request.known_code:
+                # Of a code that exists only: otherwise anybody could wash the audit away.
+                error = str(answer.body.get("error", ""))
+                audit.record(
+                    self.store, "code_refused", client_id=parameters.one("client_id"), address=address, error=error
+                )
         return TokenResult(answer, request.ended)
 
     def _answer(self, request: TokenRequest) -> Answer:
