@@ -123,6 +123,8 @@ class Endpoint:
                     raise Undelivered(str(error)) from error
                 self._await_connection(error, attempts, abort, patience=patience, repeatable=repeatable)
                 continue
+            if bearer is not None and answer.status != 401:
+                self._credentials.on_accepted(bearer)
             if log.is_noting():
                 log.note(f"{method} -> {answer.status}")
             if self._is_final(answer, bearer, attempts, abort, patience=patience, repeatable=repeatable):
@@ -141,8 +143,6 @@ class Endpoint:
     ) -> bool:
         status = answer.status
         if status < 300 or not patience:
-            if bearer is not None and status < 300:
-                self._credentials.on_accepted(bearer)
             return True
         if status in {401, 403}:
             return not self._reauthorized(answer, bearer, attempts, abort)
