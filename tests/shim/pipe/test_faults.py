@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -109,13 +110,17 @@ def test_a_request_is_sent_again_after_a_reset_only_if_that_is_safe(tmp_path: Pa
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_not_used(tmp_path: Path) -> None:
+    closed = threading.Semaphore(0)
+
     def handler(_: Received, reply: Reply) -> None:
         reply.result({})
         reply.cut()
+        closed.release()
 
     with scripted_server(handler) as server, running_shim(tmp_path / "h", server.url) as shim:
         for _ in range(20):
             assert shim.call("tools/call", {"name": "write"}) == {}
+            assert closed.acquire(timeout=10)
         assert len(server.requests) == 20
 
 
