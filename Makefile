@@ -53,8 +53,9 @@ format: dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: dev ## Measure this server beside a bare proxy, and the check of access tokens
+bench: dev ## Measure this server beside a bare proxy, the check of access tokens, and the request budget
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.budget
 	$(BIN)/python -m bench.bearer --limit 50
 
 bench-shim: dev ## Measure the stdio shim beside other people's (installs them; needs npm)

@@ -210,7 +210,7 @@ class MogplexApi:
         async def attempt() -> dict[str, object]:
             nonlocal may_have_started
             try:
-                if budget is not None:
+                if budget is not None and not budget.call_at_once():
                     await _admit(budget, started + WAITING_PART * self._deadline)
                 return await _spend(exchange, budget, "call")
             except FailedAttempt as failure:

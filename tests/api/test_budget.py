@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from bench.simulated_mogplex import SimulatedMogplex, SimulatedTransport
 from bench.simulated_time import SimulatedLoop
-from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
+from mogplex_mcp.api import MogplexApi, MogplexError, StartRun, Upstream
 from mogplex_mcp.api import budget as budgets
 from mogplex_mcp.api.budget import Budget, Budgets, Kind
 from mogplex_mcp.api.start_budget import HOSTED_STARTS
 from mogplex_mcp.api.transport import Route
+from tests.api.conftest import open_hosted
+from tests.api.scripted_upstream import ScriptedUpstream, error, ok
 
 T = TypeVar("T")
 TOKEN = "mog_AbCdEf1234567890aBcDeF1234567890"
@@ -335,3 +337,47 @@ def test_a_start_too_many_is_refused_before_it_is_sent(starts: int, gap: float, 
         budget.admit()
 
     simulated(work)
+
+
+START = StartRun(repo_id="repo-1", prompt="Do it.")
+STARTED = {"runId": "run-1", "status": "pending"}
+
+
+async def test_an_eleventh_start_in_a_minute_is_refused_without_asking(upstream: ScriptedUpstream) -> None:
+    upstream.answers(ok(STARTED, 202))
+    async with open_hosted(upstream.url) as way:
+        api = MogplexApi(way, TOKEN)
+        for _ in range(10):
+            await api.start_run(START)
+        with pytest.raises(MogplexError) as caught:
+            await api.start_run(START)
+    assert (caught.value.code, caught.value.outcome_unknown) == ("RATE_LIMITED", False)
+    assert caught.value.retry_after is not None
+    assert 50 < caught.value.retry_after <= 60
+    assert len(upstream.requests) == 10
+
+
+async def test_starts_that_make_no_run_are_not_counted(upstream: ScriptedUpstream) -> None:
+    async with open_hosted(upstream.url) as way:
+        api = MogplexApi(way, TOKEN)
+        upstream.answers(error(409, "CONFLICT"))
+        for _ in range(11):
+            with pytest.raises(MogplexError):
+                await api.start_run(START)
+        upstream.answers(ok({**STARTED, "replayed": True}, 202))
+        for _ in range(11):
+            await api.start_run(START)
+        for _ in range(11):
+            await api.start_run(START, idempotency_key="the key of before")
+
+
+async def test_a_refused_start_holds_back_starts_and_nothing_else(upstream: ScriptedUpstream) -> None:
+    upstream.answers(error(429, "RATE_LIMITED", retry_after="1800"), on="POST /runs")
+    async with open_hosted(upstream.url) as way:
+        api = MogplexApi(way, TOKEN)
+        for _ in range(2):
+            with pytest.raises(MogplexError) as caught:
+                await api.start_run(START)
+            assert caught.value.retry_after == pytest.approx(1800, abs=30)
+        await api.list_repos()
+    assert [request.route for request in upstream.requests] == ["POST /runs", "GET /repos"]
