@@ -25,6 +25,7 @@ from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.known_runs import CursorError
 from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.changes import Changes
 from mogplex_mcp.tools.errors import api_error_result, error_result
 from mogplex_mcp.tools.live_resources import TEMPLATES, complete, list_live, read_live
 from mogplex_mcp.tools.prompts import PROMPTS, PromptArgumentError, UnknownPromptError, get_prompt
@@ -72,6 +73,7 @@ class Handlers:
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
         watchers: The runs that are followed in this process.
         known: The runs that the accounts have seen.
+        changes: Where what changes is told of.
         declarations: The tools as they are listed.
         repos: The accounts' repositories, remembered for a minute.
     """
@@ -80,6 +82,7 @@ class Handlers:
     upstream: Upstream
     watchers: Watchers
     known: KnownRuns
+    changes: Changes
     declarations: list[types.Tool]
     repos: RepoLists = field(default_factory=RepoLists)
 
@@ -218,7 +221,7 @@ class Handlers:
         async def report(progress: int, message: str) -> None:
             await ctx.session.report_progress(progress, message=message)
 
-        return Call(self._api(token), current_caller(), self.repos, self.watchers, self.known, report)
+        return Call(self._api(token), current_caller(), self.repos, self.watchers, self.known, self.changes, report)
 
     async def _call_as(self, ctx: Context, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
         caller = current_caller()
@@ -248,7 +251,9 @@ def create_server(
         watchers: The runs that are followed in this process; who made them closes them.
         known: The runs that the accounts have seen.
     """
-    handlers = Handlers(settings, upstream, watchers, known, [tool.declaration() for tool in TOOLS.values()])
+    changes = Changes()
+    watchers.subscribe(changes.tell_of_run)
+    handlers = Handlers(settings, upstream, watchers, known, changes, [tool.declaration() for tool in TOOLS.values()])
     hint, old_at_once = (CacheHint(ttl_ms=ttl, scope="private") for ttl in (CATALOGUE_TTL_MS, 0))
     server: Server[dict[str, Any]] = Server(
         "mogplex",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from mogplex_mcp.store.known_runs import KnownPage, find_known_runs, list_known_runs, note_run
+from mogplex_mcp.store.known_runs import KnownPage, Noted, find_known_runs, list_known_runs, note_run
 from mogplex_mcp.store.store import Store
 
 LEAST_PREFIX = 8
@@ -24,22 +24,26 @@ class KnownRuns:
         self._store = store
         self._noted: OrderedDict[tuple[str, object], Mapping[str, object]] = OrderedDict()
 
-    async def note(self, account: str, run: Mapping[str, object]) -> None:
+    async def note(self, account: str, run: Mapping[str, object]) -> Noted:
         """Remember a run as Mogplex shows it now.
 
         Args:
             account: Who may see it.
             run: The run as it came.
+
+        Returns:
+            Whether the account did not know it before, or knew it otherwise.
         """
         key = account, run.get("runId")
         noted = {name: value for name, value in run.items() if name != "replayed"}
         if self._noted.get(key) == noted:
-            return
-        await self._store.db.call(note_run, self._store, account, noted)
+            return "same"
+        outcome = await self._store.db.call(note_run, self._store, account, noted)
         self._noted[key] = noted
         self._noted.move_to_end(key)
         if len(self._noted) > REMEMBERED:
             self._noted.popitem(last=False)
+        return outcome
 
     async def list(
         self,

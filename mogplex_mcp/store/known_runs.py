@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from sqlalchemy import Connection, delete, or_, select, tuple_
 
@@ -20,6 +21,9 @@ from mogplex_mcp.store.texts import from_json, is_storable, to_json
 FINAL_STATUSES = ("success", "failed", "cancelled")
 _ESSENTIAL = ("runId", "status", "repoId", "harness", "branch", "createdAt", "updatedAt")
 _MOST_OF_PREFIX = 20
+
+Noted = Literal["new", "changed", "same"]
+"""What noting a run has told us of it."""
 
 
 class CursorError(ValueError):
@@ -39,17 +43,20 @@ class KnownPage:
     next_cursor: str | None
 
 
-def note_run(store: Store, account: str, detail: Mapping[str, object]) -> None:
+def note_run(store: Store, account: str, detail: Mapping[str, object]) -> Noted:
     """Remembers a run as Mogplex shows it now. One that has ended is never un-ended by older news.
 
     Args:
         store: where.
         account: who may see it.
         detail: the run as it came.
+
+    Returns:
+        whether the account did not know it before, or knew it otherwise.
     """
     run_id, status, repo_id = detail.get("runId"), detail.get("status"), detail.get("repoId")
     if not isinstance(run_id, str) or not isinstance(status, str) or not is_storable(run_id + status + account):
-        return
+        return "same"
     now = store.now()
     values = {
         "repo_id": repo_id if isinstance(repo_id, str) and is_storable(repo_id) else None,
@@ -61,9 +68,15 @@ def note_run(store: Store, account: str, detail: Mapping[str, object]) -> None:
         statement = insert_into(conn, known_runs).values(
             account=account, run_id=run_id, created_at=_milliseconds(detail.get("createdAt"), now), **values
         )
+        key = known_runs.c.account == account, known_runs.c.run_id == run_id
+        before = conn.execute(select(known_runs.c.detail, known_runs.c.status).where(*key)).first()
         newer = or_(known_runs.c.status.not_in(FINAL_STATUSES), statement.excluded.status.in_(FINAL_STATUSES))
         conn.execute(statement.on_conflict_do_update(index_elements=["account", "run_id"], set_=values, where=newer))
         _make_room(conn, account)
+    if before is None:
+        return "new"
+    old = before.status in FINAL_STATUSES and status not in FINAL_STATUSES
+    return "same" if old or before.detail == values["detail"] else "changed"
 
 
 def list_known_runs(

@@ -9,6 +9,7 @@ from mogplex_mcp.api import MogplexApi
 from mogplex_mcp.auth.caller import Caller
 from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
+from mogplex_mcp.tools.changes import Changes
 from mogplex_mcp.tools.repo_lists import RepoLists
 
 
@@ -22,6 +23,7 @@ class Call:
         repos: The accounts' repositories, remembered for a minute.
         watchers: The runs that are followed in this process.
         known: The runs that the accounts have seen.
+        changes: Where what changes is told of.
         report: Tells the host how far the call is: a number that grows, and words. Hosts that did not ask hear nothing.
     """
 
@@ -30,4 +32,5 @@ class Call:
     repos: RepoLists
     watchers: Watchers
     known: KnownRuns
+    changes: Changes
     report: Callable[[int, str], Awaitable[None]]

@@ -50,6 +50,14 @@ def test_a_run_is_shown_as_it_came_with_unknown_fields(store: Store) -> None:
     assert list_known_runs(store, "ann", limit=1).runs == (shown,)
 
 
+def test_noting_a_run_tells_whether_it_is_new_or_has_changed(store: Store) -> None:
+    assert note_run(store, "ann", run("run-1")) == "new"
+    assert note_run(store, "bob", run("run-1")) == "new"
+    assert note_run(store, "ann", run("run-1")) == "same"
+    assert note_run(store, "ann", run("run-1", "success")) == "changed"
+    assert note_run(store, "ann", run("run-1")) == "same"  # older news of one that has ended
+
+
 def test_another_account_sees_nothing_of_it(store: Store) -> None:
     note_run(store, "ann", run("run-12345678"))
     assert ids(store, "bob") == []
