@@ -29,6 +29,8 @@ DECISION_TIMEOUT = 15.0
 """Seconds within which an owner is found, started or become."""
 _POLL = 0.05
 _MAX_STARTS = 3
+_MAX_NEW_OWNERS = 3
+"""How often one request is sent anew to another owner."""
 _MAX_CONNECTIONS = 200
 
 _OWNER_GONE = (httpx2.ConnectError, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
@@ -76,7 +78,7 @@ def _make_demo(settings: Settings) -> None:
 
 
 class EmbeddedTransport(httpx2.AsyncBaseTransport):
-    """Sends a request to the owner; when the owner is gone, decides anew who that is, and sends it once more.
+    """Sends a request to the owner; when the owner is gone, decides anew who that is, and sends it again.
 
     Sending it again is harmless for every route of the v1 API: reads change nothing, a start carries its
     ``Idempotency-Key``, a cancellation is idempotent (Mogplex documentation, /web/api/runs).
@@ -118,11 +120,13 @@ class EmbeddedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         inner = self._inner or await self._decided(None)
-        try:
-            return await inner.handle_async_request(request)
-        except _OWNER_GONE as error:
-            log.warning("owner_gone", reason=type(error).__name__)
-        return await (await self._decided(inner)).handle_async_request(request)
+        for _ in range(_MAX_NEW_OWNERS):
+            try:
+                return await inner.handle_async_request(request)
+            except _OWNER_GONE as error:
+                log.warning("owner_gone", reason=type(error).__name__)
+            inner = await self._decided(inner)
+        return await inner.handle_async_request(request)
 
     async def _decided(self, failed: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncBaseTransport:
         """The transport in use, after a new decision if it is the one that failed. Callers at once share one."""
