@@ -118,7 +118,8 @@ async def _stdio(settings: Settings) -> None:
     from mcp.server.stdio import stdio_server  # noqa: PLC0415 - the heavy half, not needed for --help
 
     from mogplex_mcp.api import open_upstream  # noqa: PLC0415
-    from mogplex_mcp.auth.caller import Caller, GivenToken, act_as, fingerprint  # noqa: PLC0415
+    from mogplex_mcp.auth.caller import Caller, GivenToken, fingerprint  # noqa: PLC0415
+    from mogplex_mcp.auth.current_caller import act_as  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
     from mogplex_mcp.runs import Watchers  # noqa: PLC0415
     from mogplex_mcp.runs.known import KnownRuns  # noqa: PLC0415

@@ -7,7 +7,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mogplex_mcp.auth.caller import CallerUser
+from mogplex_mcp.auth.current_caller import CallerUser
 from mogplex_mcp.auth.rpc_call import RpcCall
 
 logger = structlog.get_logger("mogplex_mcp.request")

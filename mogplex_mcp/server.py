@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mogplex_mcp import __version__
 from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
 from mogplex_mcp.attach import attached_run, describe_attached
-from mogplex_mcp.auth.caller import current_caller
+from mogplex_mcp.auth.current_caller import current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
 from mogplex_mcp.auth.scopes import TOOLS_READ, needed_scopes
 from mogplex_mcp.runs import Watchers

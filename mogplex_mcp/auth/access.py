@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from mogplex_mcp.api import MogplexError
-from mogplex_mcp.auth.caller import Caller, CallerUser, fingerprint
+from mogplex_mcp.auth.caller import Caller, fingerprint
 from mogplex_mcp.auth.credentials import CredentialRefusedError, Credentials
+from mogplex_mcp.auth.current_caller import CallerUser
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tokens import AccessRecord, find_access_token, note_use
 from mogplex_mcp.store.vault import VaultError

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mogplex_mcp.api import MogplexError
 from mogplex_mcp.auth.access import AccessTokens
-from mogplex_mcp.auth.caller import CallerUser
 from mogplex_mcp.auth.challenge import insufficient_scope, limited, unauthorized
+from mogplex_mcp.auth.current_caller import CallerUser
 from mogplex_mcp.auth.pat import TokenChecks, TooManyRefusalsError
 from mogplex_mcp.auth.rpc_call import BodyTooLargeError, RpcCall, look, read_body, replay
 from mogplex_mcp.auth.rpc_errors import refusal

@@ -6,10 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from mcp.server.auth.middleware.auth_context import auth_context_var
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
-
 from mogplex_mcp.api.credential import Credential
 
 
@@ -53,37 +49,3 @@ class GivenToken:
         if self.forget is not None:
             self.forget()
         return False
-
-
-class CallerUser(AuthenticatedUser):
-    """A caller in the form the SDK compares sessions by: client, issuer and subject."""
-
-    def __init__(self, caller: Caller, *, client_id: str, issuer: str) -> None:
-        super().__init__(
-            # The SDK needs a token field; the credential stays in the caller, out of reach of any dump of this model.
-            AccessToken(
-                token="",
-                client_id=client_id,
-                scopes=sorted(caller.scopes or ()),
-                subject=caller.account,
-                claims={"iss": issuer},
-            )
-        )
-        self.caller = caller
-
-
-def current_caller() -> Caller:
-    """The caller of the request being handled.
-
-    Raises:
-        LookupError: Outside a request. A tool is never reached that way.
-    """
-    user = auth_context_var.get()
-    if not isinstance(user, CallerUser):
-        raise LookupError("no caller: this code runs outside an authenticated request")
-    return user.caller
-
-
-def act_as(caller: Caller) -> None:
-    """Make ``caller`` the caller of everything this task and its children do: standard input has one caller."""
-    auth_context_var.set(CallerUser(caller, client_id="stdio", issuer="local"))

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mogplex_mcp.api import MogplexApi, MogplexError, Upstream
-from mogplex_mcp.auth.caller import Caller, CallerUser, GivenToken, fingerprint
+from mogplex_mcp.auth.caller import Caller, GivenToken, fingerprint
+from mogplex_mcp.auth.current_caller import CallerUser
 
 VALID_SECONDS = 60.0
 REFUSED_SECONDS = 10.0

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import mcp_types as types
-from mcp.server.context import ServerRequestContext
-from mcp.shared.exceptions import MCPError
+
+if TYPE_CHECKING:
+    import mcp_types as types
+    from mcp.server.context import ServerRequestContext
+
+    Context = ServerRequestContext[dict[str, Any], Any]
 
 ANSWER_SECONDS = 10 * 60.0
 """How long a call waits for a person's answer, where it has to."""
 
-Context = ServerRequestContext[dict[str, Any], Any]
 Json = dict[str, Any]
 
 
@@ -78,6 +80,10 @@ async def ask(
         The value chosen; or what to answer the request with, so that the person is asked; or None: the host cannot ask,
         or the person chose nothing.
     """
+    # The command line, which asks in its own way, names repositories and runs too: it starts without the SDK.
+    import mcp_types as types  # noqa: PLC0415
+    from mcp.shared.exceptions import MCPError  # noqa: PLC0415
+
     if not _can_ask(ctx.session.client_capabilities):
         return None
     if ctx.protocol_version >= "2026-07-28":
