@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    ExitStack,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-)
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from mogplex_mcp import __version__
+from mogplex_mcp.command_settings import command_settings
+from mogplex_mcp.event_loop import fastest_loop
 from mogplex_mcp.own_command import own_command
 from mogplex_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    import httpx2
-
     from mogplex_mcp.api import Upstream
     from mogplex_mcp.store.store import Store
 
-TOKEN_PAGE = "https://mogplex.com/settings/api-keys"  # noqa: S105 - an address
+
+COMMANDS = {"local": "local.commands"}
+"""Commands that live in modules of their own, by name: the module, which has a variable of that name."""
 
 
 class LazyGroup(click.Group):
-    """A group whose ``local`` commands are imported when asked for: most starts need none of them."""
+    """A group whose commands of other rooms are imported when asked for: most starts need none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "local"])
+        return sorted({*super().list_commands(ctx), *COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "local":
-            from mogplex_mcp.local.commands import local  # noqa: PLC0415 - this is what lazy means
-
-            if "signin" not in local.commands:
-                local.add_command(signin)
-            return local
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"mogplex_mcp.{COMMANDS[cmd_name]}"), cmd_name)
+        if isinstance(command, click.Group) and cmd_name == "local" and "signin" not in command.commands:
+            command.add_command(signin)
+        return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +53,7 @@ def main() -> None:
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where state is kept.")
 def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Serve MCP over Streamable HTTP."""
-    settings = _settings(mcp_host=host, mcp_port=port, mcp_data_dir=data_dir)
+    settings = command_settings(mcp_host=host, mcp_port=port, mcp_data_dir=data_dir)
     _run(settings, _serve(settings, own_command(data_dir)))
 
 
@@ -70,7 +64,7 @@ def stdio(data_dir: Path | None) -> None:
 
     The credential is MOGPLEX_API_KEY; without it, the embedded Mogplex is used.
     """
-    settings = _settings(mcp_data_dir=data_dir)
+    settings = command_settings(mcp_data_dir=data_dir)
     _run(settings, _stdio(settings))
 
 
@@ -82,7 +76,7 @@ def signin(data_dir: Path | None, port: int | None) -> None:
     from mogplex_mcp.store.store import open_store  # noqa: PLC0415 - the heavy half, not needed for --help
     from mogplex_mcp.welcome import base_url  # noqa: PLC0415
 
-    settings = _settings(mcp_data_dir=data_dir, mcp_port=port)
+    settings = command_settings(mcp_data_dir=data_dir, mcp_port=port)
     with _problems_in_a_sentence(settings), closing(open_store(settings)) as store:
         made = _local_signin(settings, store, base_url(settings, settings.mcp_port))
     if made is None:
@@ -96,6 +90,7 @@ async def _serve(settings: Settings, command: str) -> None:
     from mogplex_mcp.app import create_app  # noqa: PLC0415
     from mogplex_mcp.embedded_tokens import EmbeddedTokens  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
+    from mogplex_mcp.own_access import embedded  # noqa: PLC0415
     from mogplex_mcp.serving import listen, serve_app  # noqa: PLC0415
     from mogplex_mcp.store.store import open_store  # noqa: PLC0415
     from mogplex_mcp.welcome import base_url, welcome  # noqa: PLC0415
@@ -105,11 +100,11 @@ async def _serve(settings: Settings, command: str) -> None:
     with ExitStack() as closing_last:
         closing_last.enter_context(listening)
         store = closing_last.enter_context(closing(await asyncio.to_thread(open_store, settings)))
-        async with open_upstream(settings, embedded=lambda: _embedded(settings, may_own=True)) as upstream:
-            embedded = upstream.route.kind == "embedded"
-            app = create_app(settings, upstream, store, EmbeddedTokens(settings) if embedded else None)
+        async with open_upstream(settings, embedded=lambda: embedded(settings, may_own=True)) as upstream:
+            local = upstream.route.kind == "embedded"
+            app = create_app(settings, upstream, store, EmbeddedTokens(settings) if local else None)
             base = base_url(settings, listening.getsockname()[1])
-            code = await asyncio.to_thread(_local_signin, settings, store, base) if embedded else None
+            code = await asyncio.to_thread(_local_signin, settings, store, base) if local else None
             click.echo(welcome(upstream.route, base, command, code))
             await serve_app(app, listening, on_stop=lambda: _begin_end(upstream))
 
@@ -117,46 +112,19 @@ async def _serve(settings: Settings, command: str) -> None:
 async def _stdio(settings: Settings) -> None:
     from mcp.server.stdio import stdio_server  # noqa: PLC0415 - the heavy half, not needed for --help
 
-    from mogplex_mcp.api import open_upstream  # noqa: PLC0415
-    from mogplex_mcp.auth.caller import Caller, GivenToken, fingerprint  # noqa: PLC0415
     from mogplex_mcp.auth.current_caller import act_as  # noqa: PLC0415
     from mogplex_mcp.logs import configure_logging  # noqa: PLC0415
-    from mogplex_mcp.runs import Watchers  # noqa: PLC0415
+    from mogplex_mcp.own_access import open_own_access  # noqa: PLC0415
     from mogplex_mcp.runs.known import KnownRuns  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
-    from mogplex_mcp.store.store import open_store  # noqa: PLC0415
 
     configure_logging(settings)
-    async with AsyncExitStack() as stack:
-        opened = open_upstream(settings, embedded=lambda: _embedded(settings, may_own=False))
-        upstream = await stack.enter_async_context(opened)
-        credential = await stack.enter_async_context(_own_credential(settings, upstream))
-        # The embedded Mogplex's token lives as long as this process; the runs its person has seen live longer.
-        account = fingerprint(credential)[:16] if settings.api_key is not None else "local"
-        act_as(Caller(f"stdio-{account}", GivenToken(credential)))
-        store = stack.enter_context(closing(await asyncio.to_thread(open_store, settings)))
-        watchers = Watchers(upstream)
-        stack.push_async_callback(watchers.close)
-        server = create_server(settings, upstream, watchers, KnownRuns(store))
-        read, write = await stack.enter_async_context(stdio_server())
-        await server.run(read, write, server.create_initialization_options())
-
-
-@asynccontextmanager
-async def _own_credential(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
-    """What this process itself calls Mogplex with: MOGPLEX_API_KEY, else a token for as long as it runs."""
-    if settings.api_key is not None:
-        yield settings.api_key.get_secret_value()
-        return
-    if upstream.route.kind == "hosted":
-        raise click.ClickException(f"Set MOGPLEX_API_KEY to a Mogplex token; make one at {TOKEN_PAGE}.")
-    from mogplex_mcp.embedded_tokens import EmbeddedTokens  # noqa: PLC0415 - only when it is the way taken
-
-    tokens = EmbeddedTokens(settings)
-    if upstream.route.kind == "embedded":
-        await asyncio.to_thread(tokens.make_demo)
-    async with tokens.session() as token:
-        yield token
+    async with open_own_access(settings) as own:
+        # Before the tasks that read standard input: theirs is the caller's context.
+        act_as(own.caller)
+        async with stdio_server() as (read, write):
+            server = create_server(settings, own.upstream, own.watchers, KnownRuns(own.store))
+            await server.run(read, write, server.create_initialization_options())
 
 
 def _local_signin(settings: Settings, store: Store, base: str) -> tuple[str, str] | None:
@@ -176,29 +144,9 @@ def _begin_end(upstream: Upstream) -> None:
             upstream.transport.begin_close()
 
 
-def _embedded(settings: Settings, *, may_own: bool) -> AbstractAsyncContextManager[httpx2.AsyncBaseTransport]:
-    from mogplex_mcp.local.embedded import embedded_transport  # noqa: PLC0415 - only when it is the way taken
-
-    return embedded_transport(settings, may_own=may_own)
-
-
-def _settings(**options: object) -> Settings:
-    """The settings of this process: options over environment.
-
-    Raises:
-        click.ClickException: A variable has a value that makes no sense; the message names it.
-    """
-    try:
-        return Settings(**cast("dict[str, Any]", {name: value for name, value in options.items() if value is not None}))
-    except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
-        problems = [f"MOGPLEX_{'_'.join(map(str, d['loc'])).upper()}: {d['msg']}" for d in details]
-        raise click.ClickException("\n".join(problems)) from None
-
-
 def _run(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     """Run to the end on the fastest event loop there is."""
-    with _problems_in_a_sentence(settings), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _problems_in_a_sentence(settings), asyncio.Runner(loop_factory=fastest_loop()) as runner:
         runner.run(work)
 
 
@@ -233,14 +181,6 @@ def _problems_in_a_sentence(settings: Settings) -> Iterator[None]:
         VaultError,
     ) as error:
         raise click.ClickException(str(error)) from None
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop  # noqa: PLC0415 - not there on every platform
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":
