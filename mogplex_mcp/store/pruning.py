@@ -25,6 +25,7 @@ from mogplex_mcp.store.sessions import prune_sessions
 from mogplex_mcp.store.signin_codes import prune_signin_codes
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tables import accounts, credentials, grants, sessions
+from mogplex_mcp.store.tasks import prune_tasks
 from mogplex_mcp.store.tokens import prune_tokens
 from mogplex_mcp.store.upstream_signins import prune_upstream_signins
 
@@ -49,6 +50,7 @@ def prune(store: Store) -> Pruned:
         prune_tokens,
         _prune_grants,
         prune_known_runs,
+        prune_tasks,
         prune_audit,
     )
     for step in steps:

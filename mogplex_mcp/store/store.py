@@ -18,7 +18,7 @@ from mogplex_mcp.store.tables import credentials, keys, refresh_tokens, upstream
 from mogplex_mcp.store.vault import Vault, VaultError
 
 SCHEMA = Schema(
-    head="0002",
+    head="0003",
     versions=Path(__file__).parent / "migrations" / "versions",
     version_table="mogplex_mcp_schema",
     advice="Upgrade mogplex-mcp, or choose another database (MOGPLEX_MCP_DATABASE_URL, --data-dir).",

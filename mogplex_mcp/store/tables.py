@@ -227,6 +227,20 @@ known_runs = Table(
 Index("known_runs_by_age", known_runs.c.account, known_runs.c.created_at, known_runs.c.run_id)
 Index("known_runs_noted", known_runs.c.noted_at)
 
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True, doc="Random; means nothing to another account."),
+    Column("account", Text, nullable=False, doc="Who may ask for it."),
+    Column("run_id", Text, nullable=False, doc="Mogplex's name for the run whose state is the task's."),
+    Column("replayed", Boolean, nullable=False, doc="Whether an earlier start had made the run."),
+    Column("created_at", BigInteger, nullable=False, doc="When the call was made."),
+    Column("expires_at", BigInteger, nullable=False, doc="Until when it can be asked for."),
+    info={"lifetime": "3 days; at most 1,000 of an account, then no new ones"},
+)
+Index("tasks_by_account", tasks.c.account, tasks.c.expires_at)
+Index("tasks_by_expiry", tasks.c.expires_at)
+
 audit = Table(
     "audit",
     metadata,

@@ -19,6 +19,7 @@ from mogplex_mcp.store.sessions import get_session, new_session
 from mogplex_mcp.store.signin_codes import new_signin_code, redeem_signin_code
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.tables import metadata
+from mogplex_mcp.store.tasks import put_task
 from mogplex_mcp.store.tokens import TokenAnswer, rotate_refresh
 from mogplex_mcp.store.upstream_signins import put_upstream_signin
 from tests.store.clock import DAY, HOUR, MINUTE, Clock
@@ -46,6 +47,7 @@ def test_after_a_long_time_nothing_is_left_but_the_authorized_client(store: Stor
     redeem_signin_code(store, "wrong")
     put_upstream_signin(store, browser="b", request_id=None, verifier="v", callback="c")
     note_run(store, account.id, {"runId": "r", "status": "success"})
+    put_task(store, account.id, "r", replayed=False)
     before = rows(store)
     assert all(count > 0 for name, count in before.items() if name != "upstream_clients"), before
     credentials: list[Credential] = []

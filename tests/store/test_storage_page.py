@@ -50,6 +50,7 @@ def test_the_bounds_on_the_page_are_the_bounds_of_the_code() -> None:
         f"nobody signed in: {bounds.MAX_VISITS:,}.",
         f"Sessions of one account: {bounds.MAX_SESSIONS_PER_ACCOUNT}.",
         f"Live grants of one account: {bounds.MAX_GRANTS_PER_ACCOUNT}.",
+        f"Tasks of one account: {bounds.MAX_TASKS_PER_ACCOUNT:,}",
         f"Audit: {bounds.MAX_AUDIT_ROWS:,} rows",
     ):
         assert words in text
