@@ -1,6 +1,14 @@
 """Fixtures every test may use."""
 
+import os
+
 import pytest
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core, with ``-n auto``: most tests wait for a process or a socket more than half of their time."""
+    del config
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture
