@@ -5,9 +5,10 @@ Claude Code warns at 10,000 tokens of result and spills at 25,000; 32 KiB of JSO
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
+
+from mogplex_mcp.api.compact_json import encode
 
 MAX_RESULT_BYTES = 32 * 1024
 MAX_RUN_BYTES = 8 * 1024
@@ -19,12 +20,6 @@ Json = dict[str, Any]
 
 _STEPS = ((500, 25, 3), (200, 12, 3), (80, 6, 2), (40, 3, 1))
 """Longest text, most items and depth, from the mildest shortening to the hardest."""
-
-
-def encode(value: object) -> str:
-    """Compact JSON. A lone surrogate, which UTF-8 cannot carry, becomes U+FFFD."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def size(value: object) -> int:

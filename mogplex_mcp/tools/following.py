@@ -6,9 +6,9 @@ import asyncio
 
 from mogplex_mcp.api import RunEvent
 from mogplex_mcp.runs import Follower
+from mogplex_mcp.runs.event_words import in_words
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_payloads, size, take_within
 from mogplex_mcp.tools.call import Call
-from mogplex_mcp.tools.event_words import in_words
 from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import Json
 

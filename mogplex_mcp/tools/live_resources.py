@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 import mcp_types as types
 
-from mogplex_mcp.api import MogplexError, Run, RunEvent
-from mogplex_mcp.tools.bounds import encode
+from mogplex_mcp.api import MogplexError
+from mogplex_mcp.api.compact_json import encode
+from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export, read_whole
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.list_runs import refresh
 from mogplex_mcp.tools.seen_runs import seen
-from mogplex_mcp.tools.transcript import transcript
 
 REPOS_URI = "mogplex://repos"
 RUNS_URI = "mogplex://runs"
 PAGE = 50
 """Runs on one page of the list of resources."""
 MAX_RUNS = 100
-MAX_EVENTS = 2_000
 MAX_VALUES = 100
 """Completions in one answer (MCP specification, completion)."""
 
-_URI = re.compile(r"mogplex://(repos|runs)(?:/([^/?#]{1,600})(?:/(events|transcript))?)?")
+_URI = re.compile(
+    r"mogplex://(repos|runs)(?:/([^/?#]{1,600})(?:/(events|transcript|export/[a-z]{1,20}\.[a-z]{1,20}))?)?"
+)
 _JSON, _LINES, _MARKDOWN = "application/json", "application/jsonl", "text/markdown"
+
+EXPORTS: Final[Mapping[str, tuple[Format, Scope]]] = {
+    "events": ("jsonl", "timeline"),
+    "transcript": ("markdown", "full"),
+    **{f"export/{scope}.{format_}": (format_, scope) for scope in SCOPES for format_ in FORMATS},
+}
+"""What is below a run's URI, as it is exported."""
 
 TEMPLATES = (
     types.ResourceTemplate(uri_template=f"{REPOS_URI}/{{repoId}}", name="repo", title="A repository", mime_type=_JSON),
@@ -37,12 +45,20 @@ TEMPLATES = (
     types.ResourceTemplate(
         uri_template=f"{RUNS_URI}/{{runId}}/transcript", name="transcript", title="A run to read", mime_type=_MARKDOWN
     ),
+    types.ResourceTemplate(
+        uri_template=f"{RUNS_URI}/{{runId}}/export/{{scope}}.{{format}}", name="export", title="A run, exported"
+    ),
 )
 
 
 def run_uri(run_id: str) -> str:
     """The URI of a run."""
     return f"{RUNS_URI}/{quote(run_id, safe='')}"
+
+
+def export_uri(run_id: str, format_: Format, scope: Scope) -> str:
+    """The URI of a run as text."""
+    return f"{run_uri(run_id)}/{next(part for part, what in EXPORTS.items() if what == (format_, scope))}"
 
 
 async def list_live(call: Call, cursor: str | None, attached: str | None) -> tuple[list[types.Resource], str | None]:
@@ -75,9 +91,9 @@ async def read_live(call: Call, uri: str) -> types.ReadResourceResult | None:
         MogplexError: It cannot be read now.
     """
     match = _URI.fullmatch(uri)
-    if match is None:
+    kind, quoted, part = match.groups() if match is not None else (None, None, None)
+    if kind is None or (kind == "runs" and part is not None and part not in EXPORTS):
         return None
-    kind, quoted, part = match.groups()
     identifier = unquote(quoted) if quoted is not None else None
     try:
         if kind == "repos":
@@ -100,11 +116,13 @@ async def complete(call: Call, reference: types.ResourceTemplateReference, name:
     Args:
         call: Whose.
         reference: The template.
-        name: ``repoId`` or ``runId``; others have no completions.
+        name: ``repoId``, ``runId``, ``scope`` or ``format``; others have no completions.
         value: What was typed so far.
     """
     if f"{{{name}}}" not in reference.uri or reference.uri not in {each.uri_template for each in TEMPLATES}:
         return []
+    if choices := {"scope": SCOPES, "format": FORMATS}.get(name):
+        return [choice for choice in choices if choice.startswith(value)]
     if name == "repoId":
         listed = await call.repos.get(call.api, call.caller.account)
         typed = value.casefold()
@@ -128,22 +146,12 @@ async def _read_run(call: Call, uri: str, run_id: str, part: str | None) -> type
         run = live.run if live is not None and live.trouble is None else await call.api.get_run(run_id)
         await seen(call, run)
         return _contents(uri, _JSON, encode(run.wire()))
-    run, events, missing = await _history(call, run_id)
+    format_, scope = EXPORTS[part]
+    run, events, missing = await read_whole(call.watchers, call.caller.account, call.caller.credential, run_id)
     await seen(call, run)
-    if part == "events":
-        about = {"eventsTruncated": missing is not None, **({"truncatedReason": missing} if missing else {})}
-        return _contents(uri, _LINES, "".join(f"{encode(event.wire())}\n" for event in events), about)
-    return _contents(uri, _MARKDOWN, transcript(run, events, missing))
-
-
-async def _history(call: Call, run_id: str) -> tuple[Run, Sequence[RunEvent], str | None]:
-    """A run, its events so far, and why some are missing."""
-    events: list[RunEvent] = []
-    async with call.watchers.follow(call.caller.account, call.caller.credential, run_id) as follower:
-        while not follower.waiting and len(events) < MAX_EVENTS:
-            events.append(await anext(follower))
-        cut = None if follower.waiting else f"These are the first {MAX_EVENTS}; mogplex_follow_run gives all."
-        return follower.run, events, cut or follower.truncated
+    exported = export(run, events, missing, format=format_, scope=scope)
+    about = {"eventsTruncated": missing is not None, **({"truncatedReason": missing} if missing else {})}
+    return _contents(uri, exported.mime_type, exported.text, about)
 
 
 def _run_resource(run: Mapping[str, object], title: str | None = None) -> types.Resource:

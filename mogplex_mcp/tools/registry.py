@@ -10,7 +10,8 @@ import mcp_types as types
 from pydantic import ValidationError
 
 from mogplex_mcp.api import MogplexError
-from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, encode
+from mogplex_mcp.api.compact_json import encode
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.cancel_run import CANCEL_RUN
 from mogplex_mcp.tools.errors import (

@@ -14,9 +14,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 from mogplex_mcp.api import RunEvent, open_upstream
+from mogplex_mcp.runs.event_words import MAX_WORDS, in_words
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES
-from mogplex_mcp.tools.event_words import MAX_WORDS, in_words
 from tests.api.conftest import no_embedded
 from tests.api.scripted_upstream import RUN, ScriptedUpstream, error, ok, scripted_upstream
 from tests.mcp.conftest import Host, Json, serving

@@ -5,10 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mogplex_mcp.api import Run, RunEvent
 from mogplex_mcp.auth.scopes import TOOLS_READ
-from mogplex_mcp.tools.transcript import transcript
-from tests.api.scripted_upstream import RUN
 from tests.mcp.conftest import Host, Json
 from tests.mcp.test_access import Person, person  # noqa: F401 - a fixture
 from tests.mcp.test_tools import call, demo_repo
@@ -86,6 +83,8 @@ async def test_repositories_are_read_as_a_list_and_one_by_one(host: Host) -> Non
         "mogplex://runs/..",
         "mogplex://runs/%2e%2e/events",
         "mogplex://runs/a/other",
+        "mogplex://runs/a/export/full.pdf",
+        "mogplex://runs/a/export/full",
         "mogplex://runs/" + "x" * 700,
         "file:///etc/passwd",
     ],
@@ -118,7 +117,7 @@ async def test_ids_are_completed_and_nobody_elses(host: Host, other_token: str) 
     run_id = await start(host)
     templates = (await host.rpc("resources/templates/list"))["result"]["resourceTemplates"]
     of_runs = [each["uriTemplate"] for each in templates if "runId" in each["uriTemplate"]]
-    assert len(of_runs) == 3
+    assert len(of_runs) == 4
     for template in of_runs:
         assert await complete(host, template, "runId", run_id[:2]) == [run_id]
     assert await complete(host, of_runs[0], "runId", "zz") == []
@@ -127,6 +126,9 @@ async def test_ids_are_completed_and_nobody_elses(host: Host, other_token: str) 
     assert await complete(host, "mogplex://repos/{repoId}", "repoId", "HEL") == [repo]
     assert await complete(host, "mogplex://repos/{repoId}", "repoId", repo[:3]) == [repo]
     assert await complete(host, "mogplex://repos/{repoId}", "runId", "") == []
+    assert await complete(host, "mogplex://repos/{repoId}", "format", "") == []
+    assert await complete(host, of_runs[-1], "format", "json") == ["json", "jsonl"]
+    assert await complete(host, of_runs[-1], "scope", "t") == ["timeline"]
     assert await complete(host, "mogplex://other/{runId}", "runId", "") == []
 
 
@@ -137,19 +139,3 @@ async def test_who_may_not_read_sees_the_guide_in_the_list_and_nothing_else(pers
     refused = await agent.post(body)
     assert refused.status_code == 403
     assert f'scope="{TOOLS_READ}"' in refused.headers["www-authenticate"]
-
-
-def test_a_transcript_shows_figures_and_what_is_missing_and_takes_no_markup_from_the_agent() -> None:
-    run = Run.model_validate({**RUN, "status": "failed", "error": "a | b <script>", "branch": {"working": "fix/it"}})
-    events = [
-        RunEvent.model_validate({"id": "1", "type": "assistant_message", "message": "one\n<b>two</b>"}),
-        RunEvent.model_validate({"id": "2", "type": "finished", "payload": {"model": "m-1", "usage": {"in": 5}}}),
-    ]
-    text = transcript(run, events, "the window is full")
-    assert "| Working branch | fix/it |" in text
-    assert "| model | m-1 |" in text
-    assert '| usage | {"in": 5} |' in text
-    assert "  > &lt;b>two&lt;/b>" in text
-    assert "*Events are missing: the window is full*" in text
-    assert "failed: a \\| b &lt;script>" in text
-    assert "<" not in text
