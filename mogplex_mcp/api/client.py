@@ -73,6 +73,10 @@ class MogplexApi:
         self._deadline = deadline_seconds
         self._kind = kind
 
+    def poll_interval(self, runs: int) -> float:
+        """Seconds between two reads of one run that this credential can afford, when so many runs are read so."""
+        return self._upstream.budgets.of(self._credential).poll_interval(runs)
+
     async def list_repos(self, *, query: str | None = None, limit: int | None = None) -> list[Repo]:
         """GET /repos.
 

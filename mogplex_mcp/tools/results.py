@@ -1,0 +1,24 @@
+"""The result of a call that did what it was asked: the data, and the same as text for hosts that show only that."""
+
+from __future__ import annotations
+
+import mcp_types as types
+
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, encode
+from mogplex_mcp.tools.errors import error_result
+from mogplex_mcp.tools.tool import Json
+
+
+def result_of(data: Json) -> types.CallToolResult:
+    """The tool result that carries this data; an error when it is too large for a host to show."""
+    text = encode(data)
+    if len(text) > MAX_RESULT_BYTES or len(text.encode("utf-8")) > MAX_RESULT_BYTES:
+        return error_result(
+            {
+                "code": "INVALID_RESPONSE",
+                "status": None,
+                "message": "Mogplex's answer is too large to show, even shortened.",
+                "suggestion": "Ask for less: a smaller limit or tail.",
+            }
+        )
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
