@@ -41,6 +41,7 @@ from mogplex_mcp.sessions import CallerSessions
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.tools.registry import TOOL_SCOPES
+from mogplex_mcp.tools.run_tasks import RunTasks
 from mogplex_mcp.web.pages import Pages
 from mogplex_mcp.web.routes import account_routes
 
@@ -150,7 +151,7 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     authorization = create_authorization(settings, store)
     pages = Pages()
     watchers = Watchers(upstream)
-    endpoint = McpEndpoint(create_server(settings, upstream, watchers, KnownRuns(store)))
+    endpoint = McpEndpoint(create_server(settings, upstream, watchers, KnownRuns(store), RunTasks(store)))
     pats = checks if settings.mcp_pat_auth == "allow" else None
     checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 

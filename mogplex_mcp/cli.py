@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from mogplex_mcp.store.store import Store
 
 
-COMMANDS = {"local": "local.commands"}
+COMMANDS = {
+    "local": "local.commands",
+    "repos": "commands.repos",
+    "run": "commands.run",
+    "runs": "commands.runs",
+    "sandboxes": "commands.sandboxes",
+}
 """Commands that live in modules of their own, by name: the module, which has a variable of that name."""
 
 
@@ -117,13 +123,14 @@ async def _stdio(settings: Settings) -> None:
     from mogplex_mcp.own_access import open_own_access  # noqa: PLC0415
     from mogplex_mcp.runs.known import KnownRuns  # noqa: PLC0415
     from mogplex_mcp.server import create_server  # noqa: PLC0415
+    from mogplex_mcp.tools.run_tasks import RunTasks  # noqa: PLC0415
 
     configure_logging(settings)
     async with open_own_access(settings) as own:
         # Before the tasks that read standard input: theirs is the caller's context.
         act_as(own.caller)
         async with stdio_server() as (read, write):
-            server = create_server(settings, own.upstream, own.watchers, KnownRuns(own.store))
+            server = create_server(settings, own.upstream, own.watchers, KnownRuns(own.store), RunTasks(own.store))
             await server.run(read, write, server.create_initialization_options())
 
 

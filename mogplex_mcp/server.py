@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ from mogplex_mcp.tools.questions import UndecidedError, ask
 from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
 from mogplex_mcp.tools.repo_lists import RepoLists
 from mogplex_mcp.tools.resources import list_resources, read_resource
+from mogplex_mcp.tools.run_tasks import RunTasks
+from mogplex_mcp.tools.tasks import Task, declares_tasks, serve_tasks
 from mogplex_mcp.tools.tool import Json, Tool
 
 INSTRUCTIONS = (
@@ -75,6 +77,7 @@ class Handlers:
         known: The runs that the accounts have seen.
         changes: Where what changes is told of.
         declarations: The tools as they are listed.
+        tasks: The tasks that stand for runs.
         repos: The accounts' repositories, remembered for a minute.
     """
 
@@ -84,6 +87,7 @@ class Handlers:
     known: KnownRuns
     changes: Changes
     declarations: list[types.Tool]
+    tasks: RunTasks
     repos: RepoLists = field(default_factory=RepoLists)
 
     async def list_tools(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -93,7 +97,7 @@ class Handlers:
 
     async def call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> types.CallToolResult | types.InputRequiredResult | Json:
         """``tools/call``."""
         tool = TOOLS.get(params.name)
         if tool is None:
@@ -105,6 +109,8 @@ class Handlers:
             if isinstance(settled, types.InputRequiredResult):
                 return settled
             result = settled
+        if isinstance(result, Task):
+            return result.created()
         if result.is_error and ctx.request is not None:
             # For the request's log line.
             ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
@@ -164,6 +170,18 @@ class Handlers:
         values = await self._as_caller(ctx, lambda call: complete(call, reference, argument.name, argument.value))
         return types.CompleteResult(completion=types.Completion(values=values))
 
+    async def get_task(self, ctx: Context, task_id: str) -> Task:
+        """``tasks/get``."""
+        return await self._as_caller(ctx, lambda call: self.tasks.get(call, task_id))
+
+    async def update_task(self, ctx: Context, task_id: str, responses: Mapping[str, Any]) -> None:
+        """``tasks/update``."""
+        await self._as_caller(ctx, lambda call: self.tasks.update(call, task_id, responses))
+
+    async def cancel_task(self, ctx: Context, task_id: str) -> None:
+        """``tasks/cancel``."""
+        await self._as_caller(ctx, lambda call: self.tasks.cancel(call, task_id))
+
     async def name_attached_run(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: the run that the host is attached to comes first in the instructions."""
         result = await call_next(ctx)
@@ -185,7 +203,7 @@ class Handlers:
 
     async def _settle(
         self, ctx: Context, params: types.CallToolRequestParams, tool: Tool[Any], undecided: UndecidedError
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> types.CallToolResult | types.InputRequiredResult | Task:
         """Ask the person what the call means, or have the model ask."""
         question = undecided.question
         answer = await ask(ctx, params, question) if question is not None else None
@@ -221,9 +239,18 @@ class Handlers:
         async def report(progress: int, message: str) -> None:
             await ctx.session.report_progress(progress, message=message)
 
-        return Call(self._api(token), current_caller(), self.repos, self.watchers, self.known, self.changes, report)
+        return Call(
+            api=self._api(token),
+            caller=current_caller(),
+            repos=self.repos,
+            watchers=self.watchers,
+            known=self.known,
+            changes=self.changes,
+            start_task=self.tasks.start if declares_tasks(ctx) else None,
+            report=report,
+        )
 
-    async def _call_as(self, ctx: Context, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult:
+    async def _call_as(self, ctx: Context, tool: Tool[Any], arguments: Json | None) -> types.CallToolResult | Task:
         caller = current_caller()
         for _ in range(2):
             try:
@@ -231,6 +258,8 @@ class Handlers:
             except MogplexError as error:
                 return api_error_result(error)
             result = await call_tool(tool, arguments, self._make_call(ctx, token))
+            if isinstance(result, Task):
+                break
             refused = result.is_error and result.structured_content["error"]["code"] == "UNAUTHORIZED"
             if not refused or not await caller.credential.refused(token):
                 break
@@ -241,7 +270,7 @@ class Handlers:
 
 
 def create_server(
-    settings: Settings, upstream: Upstream, watchers: Watchers, known: KnownRuns
+    settings: Settings, upstream: Upstream, watchers: Watchers, known: KnownRuns, tasks: RunTasks
 ) -> Server[dict[str, Any]]:
     """Build the MCP server, for HTTP and for standard input alike.
 
@@ -250,10 +279,12 @@ def create_server(
         upstream: The way to Mogplex; every call goes through it as the caller of the request.
         watchers: The runs that are followed in this process; who made them closes them.
         known: The runs that the accounts have seen.
+        tasks: The tasks that stand for runs.
     """
     changes = Changes()
     watchers.subscribe(changes.tell_of_run)
-    handlers = Handlers(settings, upstream, watchers, known, changes, [tool.declaration() for tool in TOOLS.values()])
+    declarations = [tool.declaration() for tool in TOOLS.values()]
+    handlers = Handlers(settings, upstream, watchers, known, changes, declarations, tasks)
     hint, old_at_once = (CacheHint(ttl_ms=ttl, scope="private") for ttl in (CATALOGUE_TTL_MS, 0))
     server: Server[dict[str, Any]] = Server(
         "mogplex",
@@ -265,7 +296,6 @@ def create_server(
         cache_hints={**dict.fromkeys(CACHED, hint), **dict.fromkeys(LIVE, old_at_once)},
         get_tool_input_schema={tool.name: tool.input_schema for tool in handlers.declarations}.get,
         on_list_tools=handlers.list_tools,
-        on_call_tool=handlers.call_tool,
         on_list_prompts=handlers.list_prompts,
         on_get_prompt=handlers.get_prompt,
         on_list_resources=handlers.list_resources,
@@ -273,6 +303,10 @@ def create_server(
         on_read_resource=handlers.read_resource,
         on_completion=handlers.complete,
     )
+
+    # Not ``on_call_tool``: its type knows no tasks.
+    server.add_request_handler("tools/call", types.CallToolRequestParams, handlers.call_tool)
+    serve_tasks(server, handlers)
 
     async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: scopes once more, at dispatch; what the bearer layer saw is executed, or nothing is."""

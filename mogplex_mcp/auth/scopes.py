@@ -54,6 +54,9 @@ METHOD_SCOPES: Final = MappingProxyType(
         "notifications/roots/list_changed": (),
         "resources/read": (TOOLS_READ,),
         "completion/complete": (TOOLS_READ,),
+        "tasks/get": (TOOLS_READ,),
+        "tasks/update": (TOOLS_READ,),
+        "tasks/cancel": (AGENTS_RUN,),
     }
 )
 """What each method needs besides a valid token; ``tools/call`` needs what its tool states. What is not here and not

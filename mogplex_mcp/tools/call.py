@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from mogplex_mcp.api import MogplexApi
+from mogplex_mcp.api import MogplexApi, StartedRun
 from mogplex_mcp.auth.caller import Caller
 from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.tools.changes import Changes
 from mogplex_mcp.tools.repo_lists import RepoLists
+from mogplex_mcp.tools.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Call:
         watchers: The runs that are followed in this process.
         known: The runs that the accounts have seen.
         changes: Where what changes is told of.
+        start_task: Makes a task of a run that was started; None where the client takes no tasks.
         report: Tells the host how far the call is: a number that grows, and words. Hosts that did not ask hear nothing.
     """
 
@@ -33,4 +35,5 @@ class Call:
     watchers: Watchers
     known: KnownRuns
     changes: Changes
+    start_task: Callable[[Call, StartedRun], Awaitable[Task]] | None
     report: Callable[[int, str], Awaitable[None]]

@@ -10,8 +10,6 @@ import mcp_types as types
 from pydantic import ValidationError
 
 from mogplex_mcp.api import MogplexError
-from mogplex_mcp.api.compact_json import encode
-from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.cancel_run import CANCEL_RUN
 from mogplex_mcp.tools.errors import (
@@ -19,7 +17,6 @@ from mogplex_mcp.tools.errors import (
     api_error_result,
     bad_arguments_result,
     bad_request_result,
-    error_result,
 )
 from mogplex_mcp.tools.follow_run import FOLLOW_RUN
 from mogplex_mcp.tools.get_run import GET_RUN
@@ -27,7 +24,9 @@ from mogplex_mcp.tools.get_run_events import GET_RUN_EVENTS
 from mogplex_mcp.tools.list_repos import LIST_REPOS
 from mogplex_mcp.tools.list_runs import LIST_RUNS
 from mogplex_mcp.tools.list_sandboxes import LIST_SANDBOXES
+from mogplex_mcp.tools.results import result_of
 from mogplex_mcp.tools.start_agent_run import START_AGENT_RUN
+from mogplex_mcp.tools.tasks import Task
 from mogplex_mcp.tools.tool import Tool
 
 TOOLS: Final[Mapping[str, Tool[Any]]] = MappingProxyType(
@@ -53,7 +52,7 @@ TOOL_SCOPES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """What each tool's call needs."""
 
 
-async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, call: Call) -> types.CallToolResult:
+async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, call: Call) -> types.CallToolResult | Task:
     """Call one tool; failures that a model can act on are results too.
 
     Args:
@@ -72,17 +71,7 @@ async def call_tool(tool: Tool[Any], arguments: Mapping[str, Any] | None, call: 
         return bad_request_result(error.fields)
     except MogplexError as error:
         return api_error_result(error, tool.argument_names)
-    text = encode(data)
-    if len(text) > MAX_RESULT_BYTES or len(text.encode("utf-8")) > MAX_RESULT_BYTES:
-        return error_result(
-            {
-                "code": "INVALID_RESPONSE",
-                "status": None,
-                "message": "Mogplex's answer is too large to show, even shortened.",
-                "suggestion": "Ask for less: a smaller limit or tail.",
-            }
-        )
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
+    return data if isinstance(data, Task) else result_of(data)
 
 
 def tools_table() -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 import structlog
 from pydantic import Field
+from sqlalchemy.exc import SQLAlchemyError
 
 from mogplex_mcp.api import MogplexError, StartedRun, StartRun
 from mogplex_mcp.auth.scopes import AGENTS_RUN, TOOLS_READ
+from mogplex_mcp.store.errors import StoreError
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import BadArgumentsError
 from mogplex_mcp.tools.following import DEFAULT_SECONDS, MAX_SECONDS, follow
 from mogplex_mcp.tools.repo_names import repo_id_of
 from mogplex_mcp.tools.seen_runs import seen
+from mogplex_mcp.tools.tasks import Task
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -42,10 +46,12 @@ class StartAgentRunArguments(Arguments):
         None, description="Only when repeating a start whose outcome is unknown: the key from its error."
     )
     wait: bool | Absent = Field(None, description="Follow the run at once, like mogplex_follow_run.")
-    timeout_seconds: Seconds | Absent = Field(None, description="With wait: return after so long; 50 unless given.")
+    timeout_seconds: Seconds | Absent = Field(
+        None, description="With wait: return after so long; 50 unless given. A task ends with the run."
+    )
 
 
-async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Json:
+async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Json | Task:
     if arguments.wait:
         _check_may_wait(call)
     elif arguments.timeout_seconds is not None:
@@ -64,6 +70,8 @@ async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Jso
     if not arguments.wait:
         return started
     call.watchers.nudge(call.caller.account, run.run_id)
+    if call.start_task is not None:
+        return await _as_task(call, call.start_task, run, started)
     return await _followed(call, run, started, arguments.timeout_seconds or DEFAULT_SECONDS)
 
 
@@ -76,6 +84,17 @@ def _check_may_wait(call: Call) -> None:
     if missing := call.caller.missing((TOOLS_READ,)):
         message = f"Waiting shows the run's events, which needs {' '.join(missing)}; nothing was started."
         raise MogplexError("FORBIDDEN", message, status=403, suggestion="Start the run without wait.")
+
+
+async def _as_task(
+    call: Call, start_task: Callable[[Call, StartedRun], Awaitable[Task]], run: StartedRun, started: Json
+) -> Json | Task:
+    """The task that waits for the run; the run as it was started, should no task be kept: it did start."""
+    try:
+        return await start_task(call, run)
+    except (StoreError, SQLAlchemyError):
+        _log.exception("task_not_kept")
+        return started
 
 
 async def _followed(call: Call, run: StartedRun, started: Json, seconds: float) -> Json:

@@ -94,16 +94,16 @@ class Tasks(Protocol):
     Every method raises UnknownTaskError for a task that the caller of the request may not see.
     """
 
-    async def get(self, ctx: Context, task_id: str) -> Task:
+    async def get_task(self, ctx: Context, task_id: str) -> Task:
         """The task as it is now."""
 
-    async def update(self, ctx: Context, task_id: str, responses: Mapping[str, Any]) -> None:
+    async def update_task(self, ctx: Context, task_id: str, responses: Mapping[str, Any]) -> None:
         """Take answers to the task's requests, by key. Keys that wait for no answer are to be ignored.
 
         The values are as the client sent them.
         """
 
-    async def cancel(self, ctx: Context, task_id: str) -> None:
+    async def cancel_task(self, ctx: Context, task_id: str) -> None:
         """Ask that the work ends. Of a task that has ended, nothing changes."""
 
 
@@ -130,7 +130,7 @@ def serve_tasks(server: Server[dict[str, Any]], tasks: Tasks) -> None:
     async def get(ctx: Context, params: TaskParams) -> Json:
         _check(ctx, params.task_id)
         try:
-            task = await tasks.get(ctx, params.task_id)
+            task = await tasks.get_task(ctx, params.task_id)
         except UnknownTaskError:
             _refuse_unknown()
         return {"resultType": "complete", **task.detailed()}
@@ -138,7 +138,7 @@ def serve_tasks(server: Server[dict[str, Any]], tasks: Tasks) -> None:
     async def update(ctx: Context, params: UpdateTaskParams) -> Json:
         _check(ctx, params.task_id)
         try:
-            await tasks.update(ctx, params.task_id, params.input_responses)
+            await tasks.update_task(ctx, params.task_id, params.input_responses)
         except UnknownTaskError:
             _refuse_unknown()
         return {"resultType": "complete"}
@@ -146,7 +146,7 @@ def serve_tasks(server: Server[dict[str, Any]], tasks: Tasks) -> None:
     async def cancel(ctx: Context, params: TaskParams) -> Json:
         _check(ctx, params.task_id)
         try:
-            await tasks.cancel(ctx, params.task_id)
+            await tasks.cancel_task(ctx, params.task_id)
         except UnknownTaskError:
             _refuse_unknown()
         return {"resultType": "complete"}

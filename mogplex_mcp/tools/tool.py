@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, SkipJsonSchema
 
 from mogplex_mcp.tools.call import Call
+from mogplex_mcp.tools.tasks import Task
 
 Json = dict[str, Any]
 
@@ -51,7 +52,8 @@ class Tool(Generic[A]):
         hints: The four annotations.
         arguments: Model of the arguments; its schema is the input schema.
         result: Properties of the structured result; the first is present in every success.
-        handle: Does the work and returns the structured result.
+        handle: Does the work and returns the structured result; or a task, when the client takes one and the result
+            will be its.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Tool(Generic[A]):
     hints: Hints
     arguments: type[A]
     result: dict[str, Json]
-    handle: Callable[[Call, A], Awaitable[Json]]
+    handle: Callable[[Call, A], Awaitable[Json]] | Callable[[Call, A], Awaitable[Json | Task]]
 
     @property
     def argument_names(self) -> frozenset[str]:

@@ -85,16 +85,16 @@ class FixtureTasks:
         self._works[made.task_id] = made
         return made.task().created()
 
-    async def get(self, _: Context, task_id: str) -> Task:
+    async def get_task(self, _: Context, task_id: str) -> Task:
         return self._work(task_id).task()
 
-    async def update(self, _: Context, task_id: str, responses: Mapping[str, Any]) -> None:
+    async def update_task(self, _: Context, task_id: str, responses: Mapping[str, Any]) -> None:
         work = self._work(task_id)
         for key, response in responses.items():
             if (asked := work.asked.pop(key, None)) is not None:
                 asked[1].set_result(response)
 
-    async def cancel(self, _: Context, task_id: str) -> None:
+    async def cancel_task(self, _: Context, task_id: str) -> None:
         work = self._work(task_id)
         assert work.running is not None
         work.running.cancel()

@@ -17,12 +17,16 @@ from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.scopes import METHOD_SCOPES, SERVED, known_scopes
 from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.local.embedded import embedded_transport
+from mogplex_mcp.runs import Watchers
+from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.server import create_server
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.bounds import ACCESS_LIFE
 from mogplex_mcp.store.pruning import Pruned
 from mogplex_mcp.store.tables import grants
 from mogplex_mcp.tools.registry import TOOL_SCOPES
+from mogplex_mcp.tools.run_tasks import RunTasks
+from tests.api.conftest import no_embedded
 from tests.mcp.conftest import Host, new_token, serving
 from tests.pages.hosting import Client, Site, Visitor, query_of
 
@@ -199,7 +203,10 @@ async def test_a_token_of_ours_never_goes_upstream_and_a_mogplex_token_still_wor
 
 
 async def test_every_method_that_is_served_states_its_scopes(host: Host, settings: Settings) -> None:
-    server = create_server(settings, upstream=None, watchers=None, known=None)  # type: ignore[arg-type]
+    elsewhere = Settings(home=settings.home, url="https://mogplex.invalid")
+    async with open_upstream(elsewhere, embedded=no_embedded) as upstream:
+        known, tasks = KnownRuns(host.store), RunTasks(host.store)
+        server = create_server(settings, upstream, Watchers(upstream), known, tasks)
     served = set(server._request_handlers) | {"initialize"}
     assert served - {"tools/call"} <= set(METHOD_SCOPES)
     assert {scope for scopes in TOOL_SCOPES.values() for scope in scopes} <= set(SERVED)
