@@ -158,6 +158,7 @@ class AccessTokens:
                 self._credentials, account, lambda: self._forget(lambda access: access.user.caller.account == account)
             ),
             scopes=frozenset(record.scopes),
+            grant_id=record.grant_id,
         )
         user = CallerUser(caller, client_id=record.client_id, issuer="mogplex-mcp")
         return Access(user, record.grant_id, record.resource, record.expires_at)

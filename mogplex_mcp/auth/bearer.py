@@ -81,14 +81,16 @@ class BearerMiddleware:
             await found(scope, receive, send)
             return
         scope["user"] = found.user
+        needed: tuple[str, ...] = ()
         if scope["method"] == "POST":
             body = await _body(receive)
             if isinstance(body, Response):
                 await body(scope, receive, send)
                 return
             scope["rpc_call"] = look(body)
-            if refused := self._forbidden(connection, found.user, scope["rpc_call"]):
-                await refused(scope, receive, send)
+            needed = self._needed(scope["rpc_call"])
+            if missing := found.user.caller.missing(needed):
+                await insufficient_scope(self.gate.urls, connection, needed, missing)(scope, receive, send)
                 return
             receive = replay(body, receive)
         reset = auth_context_var.set(found.user)
@@ -96,7 +98,9 @@ class BearerMiddleware:
             if found.grant is None:
                 await self.app(scope, receive, send)
             else:
-                await self.gate.streams.serve(self.app, scope, receive, send, grant=found.grant)
+                await self.gate.streams.serve(
+                    self.app, scope, receive, send, grant=found.grant, needs=frozenset(needed)
+                )
         finally:
             auth_context_var.reset(reset)
 
@@ -136,12 +140,8 @@ class BearerMiddleware:
             return unauthorized(urls, connection, message, "invalid_token")
         return _Found(user)
 
-    def _forbidden(self, connection: HTTPConnection, user: CallerUser, call: RpcCall) -> Response | None:
-        if call.method is None:
-            return None
-        needed = needed_scopes(call.method, call.name, self.gate.tool_scopes) or ()
-        missing = user.caller.missing(needed)
-        return insufficient_scope(self.gate.urls, connection, needed, missing) if missing else None
+    def _needed(self, call: RpcCall) -> tuple[str, ...]:
+        return () if call.method is None else needed_scopes(call.method, call.name, self.gate.tool_scopes) or ()
 
 
 async def _body(receive: Receive) -> bytes | Response:

@@ -22,11 +22,13 @@ class Caller:
         account: Stable identifier of the account, safe to log.
         credential: What Mogplex is called with.
         scopes: What the caller may do here; None for a Mogplex token, whose own scopes Mogplex enforces.
+        grant_id: The grant that allows it; None for a Mogplex token.
     """
 
     account: str
     credential: Credential = field(repr=False)
     scopes: frozenset[str] | None = None
+    grant_id: str | None = None
 
     def missing(self, needed: Iterable[str]) -> tuple[str, ...]:
         """Those of the needed scopes that this caller does not have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from mogplex_mcp.api import MogplexError
 from mogplex_mcp.auth.access import AccessTokens
 from mogplex_mcp.auth.credentials import Credentials
 from mogplex_mcp.auth.streams import OpenStreams
-from mogplex_mcp.store.grants import Revoked, revoked_among
+from mogplex_mcp.store.grants import Grant, Revoked, live_among
 from mogplex_mcp.store.pruning import prune
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.store.vault import VaultError
@@ -40,9 +40,10 @@ class Endings:
         self._credentials = credentials
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def changed(self, grant_ids: Collection[str]) -> None:
-        """Scopes changed: felt by the next request."""
-        self._access.forget(grant_ids)
+    def changed(self, grant: Grant) -> None:
+        """Scopes changed: felt by the next request, and at once by what needs one that was taken away."""
+        self._access.forget((grant.id,))
+        self._streams.narrow(grant.id, grant.scopes)
 
     async def ended(self, revoked: Revoked) -> None:
         """Grants were revoked: felt at once. Revoking upstream is not waited for."""
@@ -53,7 +54,7 @@ class Endings:
     async def keep(self) -> None:
         """Notice what other processes revoke, and keep house; for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._streams.watch(self._revoked_elsewhere))
+            tasks.create_task(self._streams.watch(self._live))
             tasks.create_task(self._housekeeping())
 
     async def finish(self) -> None:
@@ -61,13 +62,13 @@ class Endings:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _revoked_elsewhere(self, grant_ids: Collection[str]) -> Collection[str]:
+    async def _live(self, grant_ids: Collection[str]) -> Mapping[str, Collection[str]] | None:
         try:
-            return await self._store.db.call(revoked_among, self._store, grant_ids)
+            return await self._store.db.call(live_among, self._store, grant_ids)
         except SQLAlchemyError as error:
             # The next look, seconds later, sees what this one missed.
             _log.warning("grants_not_watched", reason=type(error).__name__)
-            return ()
+            return None
 
     async def _housekeeping(self) -> None:
         while True:

@@ -257,15 +257,16 @@ def held_scopes(store: Store, account_id: str, client_id: str) -> tuple[str, ...
     return from_words(to_words(scope for grant in held for scope in grant.scopes))
 
 
-def revoked_among(store: Store, grant_ids: Iterable[str]) -> set[str]:
-    """Which of these grants are not live: revoked, lapsed, or never there."""
+def live_among(store: Store, grant_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What each of these grants allows; those that are revoked, have lapsed or were never there are left out."""
     asked = list(dict.fromkeys(grant_ids))
-    live: set[str] = set()
+    live: dict[str, tuple[str, ...]] = {}
     with store.db.read() as conn:
         for start in range(0, len(asked), _CHUNK):
             some = grants.c.id.in_(asked[start : start + _CHUNK])
-            live.update(conn.execute(select(grants.c.id).where(some, is_live(store.now()))).scalars())
-    return set(asked) - live
+            rows = conn.execute(select(grants.c.id, grants.c.scopes).where(some, is_live(store.now())))
+            live.update((row.id, from_words(row.scopes)) for row in rows)
+    return live
 
 
 def is_live(now: int) -> ColumnElement[bool]:

@@ -90,7 +90,8 @@ class ConnectionsPage:
             account_id=account.id,
             address=client_address(request),
         )
-        self.site.endings.changed((form.one("grant"),))
+        if changed is not None:
+            self.site.endings.changed(changed)
         return _done("gone" if changed is None else "saved")
 
     async def revoke(self, request: Request) -> Response:

@@ -18,9 +18,9 @@ from mogplex_mcp.store.grants import (
     get_grant,
     grants_of,
     held_scopes,
+    live_among,
     revoke_grant,
     revoke_grants_of,
-    revoked_among,
     set_scopes,
     spend_code,
 )
@@ -295,7 +295,7 @@ def test_revoking_all_deletes_a_credential_that_has_no_grant(store: Store) -> No
     assert revoke_grants_of(store, account.id) == Revoked((), CREDENTIAL)
 
 
-def test_revoked_among_names_all_that_are_not_live(store: Store, clock: Clock) -> None:
+def test_live_among_tells_what_the_live_ones_allow_and_leaves_out_the_others(store: Store, clock: Clock) -> None:
     account = person(store)
     lapsed, _ = connected(store, account)
     clock.advance(30 * DAY)
@@ -303,9 +303,13 @@ def test_revoked_among_names_all_that_are_not_live(store: Store, clock: Clock) -
     ended, _ = connected(store, account)
     revoke_grant(store, ended.id, "test")
     gone = {lapsed.id, ended.id, "never there", ""}
-    assert revoked_among(store, [*live, *gone, *live]) == gone
-    assert revoked_among(store, []) == set()
-    assert revoked_among(store, [f"{number}" for number in range(2000)] + live[:1]) == {str(n) for n in range(2000)}
+    set_scopes(store, live[0], ["tools:read"])
+    assert {grant_id: set(scopes) for grant_id, scopes in live_among(store, [*live, *gone, *live]).items()} == {
+        live[0]: {"tools:read"},
+        **{grant_id: {"tools:read", "agents:run"} for grant_id in live[1:]},
+    }
+    assert live_among(store, []) == {}
+    assert set(live_among(store, [f"{number}" for number in range(2000)] + live[:1])) == {live[0]}
 
 
 def test_signing_in_again_after_a_refusal_brings_the_agents_back(store: Store) -> None:
