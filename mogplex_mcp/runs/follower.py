@@ -48,6 +48,11 @@ class Follower:
         return self._watched.ended and self._position >= self._watched.history.end
 
     @property
+    def newest_event_id(self) -> str | None:
+        """The latest event that is known, whether or not it has been given; None when there is none."""
+        return self._watched.history.last_id
+
+    @property
     def truncated(self) -> str | None:
         """Why the run's later events cannot be had; None when they can."""
         return self._watched.truncated
@@ -85,6 +90,17 @@ class Follower:
     async def changed(self) -> None:
         """Wait for the next change of the run, or of its events."""
         await self._watched.changed()
+
+    async def finished(self) -> None:
+        """Wait until the run has ended and nothing more will come, whatever has been given.
+
+        Raises:
+            MogplexError: The run cannot be read any more.
+        """
+        while not self._watched.ended:
+            if self._watched.error is not None:
+                raise self._watched.error
+            await self._watched.changed()
 
     def _give(self, event: RunEvent) -> RunEvent:
         position = self._watched.history.position(event.id)
