@@ -73,7 +73,7 @@ PROMPTS = MappingProxyType(
                     "Find the repository with mogplex_list_repos. Start the run with mogplex_start_agent_run and "
                     "createBranch: true, with a prompt that holds everything the agent must know. Follow it with "
                     "mogplex_follow_run until it ends, then tell me what was done, on which branch, and what "
-                    "is left to do."
+                    "is left to do. If I want a record, mogplex_export_run makes one."
                 ),
             ),
             Prompt(
@@ -82,9 +82,10 @@ PROMPTS = MappingProxyType(
                 description="Read a run's events and say what its agent did.",
                 arguments={"run_id": "id of the run"},
                 text=(
-                    "Review the Mogplex run {run_id}. Read all its events with mogplex_get_run_events, following "
-                    "nextEventId. Then tell me what the agent did, what it changed and on which branch, whether it "
-                    "succeeded, and what looks wrong or unfinished."
+                    "Review the Mogplex run {run_id}. Read how it ended with mogplex_export_run (scope result), then "
+                    "all its events with mogplex_get_run_events, following nextEventId. Then tell me what the agent "
+                    "did, what it changed and on which branch, whether it succeeded, and what looks wrong or "
+                    "unfinished."
                 ),
             ),
         )

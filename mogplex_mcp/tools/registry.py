@@ -18,6 +18,7 @@ from mogplex_mcp.tools.errors import (
     bad_arguments_result,
     bad_request_result,
 )
+from mogplex_mcp.tools.export_run import EXPORT_RUN
 from mogplex_mcp.tools.follow_run import FOLLOW_RUN
 from mogplex_mcp.tools.get_run import GET_RUN
 from mogplex_mcp.tools.get_run_events import GET_RUN_EVENTS
@@ -40,6 +41,7 @@ TOOLS: Final[Mapping[str, Tool[Any]]] = MappingProxyType(
             GET_RUN,
             CANCEL_RUN,
             LIST_RUNS,
+            EXPORT_RUN,
             LIST_SANDBOXES,
         )
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mcp_types as types
 
-from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, encode
+from mogplex_mcp.api.compact_json import encode
+from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES
 from mogplex_mcp.tools.errors import error_result
 from mogplex_mcp.tools.tool import Json
 
@@ -21,4 +22,13 @@ def result_of(data: Json) -> types.CallToolResult:
                 "suggestion": "Ask for less: a smaller limit or tail.",
             }
         )
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=text), *_links(data)], structured_content=data
+    )
+
+
+def _links(data: Json) -> list[types.ResourceLink]:
+    """The resource that holds what was too long for the result."""
+    if "resourceUri" not in data or "text" in data:
+        return []
+    return [types.ResourceLink(uri=data["resourceUri"], name="export", mime_type=data["mimeType"])]

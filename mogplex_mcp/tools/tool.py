@@ -124,7 +124,8 @@ def nullable(type_: str) -> Json:
     return {"type": [type_, "null"]}
 
 
-# What a model acts on; the rest (status, requestId, candidates) is in the guide. It stands in every tool's schema.
+# What a model acts on; the rest (requestId, fields, candidates, idempotencyKey) is in the guide and in the error.
+# It stands in every tool's schema, so it is short.
 ERROR_SCHEMA: Json = {
     "type": "object",
     "properties": {
@@ -132,8 +133,6 @@ ERROR_SCHEMA: Json = {
         "message": {"type": "string"},
         "suggestion": {"type": "string"},
         "retryAfter": {"type": "number", "description": "seconds"},
-        "idempotencyKey": {"type": "string"},
-        "fields": {"type": "object"},
     },
     "required": ["code", "message", "suggestion"],
 }
@@ -147,13 +146,14 @@ EVENTS_SCHEMA: Json = {
     },
 }
 
+# What each part means is said by mogplex_start_agent_run (branch) and mogplex_get_run (status, error).
 RUN_SCHEMA: Json = {
     "type": "object",
     "properties": {
         "runId": {"type": "string"},
-        "status": {"type": "string", "description": "pending, streaming; terminal: success, failed, cancelled."},
-        "branch": {"type": ["object", "null"], "description": "base, working, createBranch"},
-        "error": {"description": "Why it failed."},
+        "status": {"type": "string"},
+        "branch": {"type": ["object", "null"]},
+        "error": {},
     },
     "required": ["runId", "status"],
 }

@@ -29,6 +29,7 @@ DOCUMENTED = {
     "mogplex_get_run_events": {"runId", "limit"},
     "mogplex_follow_run": {"runId", "sinceEventId", "until", "timeoutSeconds"},
     "mogplex_list_runs": {"repoId", "status", "limit", "cursor"},
+    "mogplex_export_run": {"runId", "format", "scope"},
     "mogplex_cancel_run": {"runId"},
 }
 WIRE = {

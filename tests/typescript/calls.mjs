@@ -34,6 +34,7 @@ export async function callEveryTool(client) {
     mogplex_get_run_events: await call('mogplex_get_run_events', { runId }),
     mogplex_follow_run: await call('mogplex_follow_run', { runId, timeoutSeconds: 1 }),
     mogplex_list_runs: await call('mogplex_list_runs', {}),
+    mogplex_export_run: await call('mogplex_export_run', { runId }),
     mogplex_cancel_run: await call('mogplex_cancel_run', { runId }),
   };
 
@@ -46,6 +47,7 @@ export async function callEveryTool(client) {
     mogplex_get_run_events: await call('mogplex_get_run_events', unknown),
     mogplex_follow_run: await call('mogplex_follow_run', unknown),
     mogplex_list_runs: await call('mogplex_list_runs', { limit: 0 }),
+    mogplex_export_run: await call('mogplex_export_run', { runId: 'no-such-run', format: 'pdf' }),
     mogplex_cancel_run: await call('mogplex_cancel_run', unknown),
   };
 

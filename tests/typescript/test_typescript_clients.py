@@ -20,6 +20,7 @@ ERROR_CODES = {
     "mogplex_list_repos": "BAD_REQUEST",
     "mogplex_list_sandboxes": "BAD_REQUEST",
     "mogplex_list_runs": "BAD_REQUEST",
+    "mogplex_export_run": "BAD_REQUEST",
     "mogplex_start_agent_run": "NOT_FOUND",
     "mogplex_get_run": "NOT_FOUND",
     "mogplex_get_run_events": "NOT_FOUND",

@@ -1,0 +1,93 @@
+"""``mogplex_export_run``: a run as one text, in the result or, when it is long, where the result says."""
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mogplex_mcp.runs.export import FORMATS, SCOPES
+from mogplex_mcp.settings import Settings
+from tests.local.hosting import FAKE_CLI
+from tests.mcp.conftest import Host, Json
+from tests.mcp.test_resources import read
+from tests.mcp.test_tools import call, demo_repo
+
+BOUND = 32 * 1024
+MIME_TYPES = {"json": "application/json", "jsonl": "application/jsonl", "markdown": "text/markdown"}
+SHORT = "message('<b>Done</b> ![x](http://localhost/)'); say(type='turn.completed', usage={'output_tokens': 7})"
+LONG = f"for number in range(300): message(f'{{number}} ' + 'é' * 100)\n{SHORT}"
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """A coding agent that executes its prompt, and no limits."""
+    agent = shlex.join([sys.executable, "-I", "-S", str(FAKE_CLI)])
+    return Settings(home=home, transport="process", local_codex_command=agent, local_rate_limit=0)
+
+
+async def run_agent(host: Host, prompt: str) -> str:
+    arguments = {"prompt": prompt, "harness": "codex", "createBranch": True, "wait": True}
+    done = await call(host, "mogplex_start_agent_run", repoId=await demo_repo(host), **arguments)
+    run_id: str = done["run"]["runId"]
+    while not done["ended"]:
+        done = await call(host, "mogplex_follow_run", runId=run_id, sinceEventId=done["nextEventId"])
+    return run_id
+
+
+async def test_each_format_and_scope_gives_the_run_as_a_text_that_is_a_resource_too(
+    host: Host, other_token: str
+) -> None:
+    run_id = await run_agent(host, SHORT)
+    texts: dict[tuple[str, str], str] = {}
+    for format_ in FORMATS:
+        for scope in SCOPES:
+            exported = await call(host, "mogplex_export_run", runId=run_id, format=format_, scope=scope)
+            assert exported["mimeType"] == MIME_TYPES[format_]
+            assert exported["eventsTruncated"] is False
+            resource = await read(host, exported["resourceUri"])
+            assert (resource["text"], resource["mimeType"]) == (exported["text"], exported["mimeType"])
+            texts[format_, scope] = exported["text"]
+    assert len(set(texts.values())) == len(texts)
+
+    known = await call(host, "mogplex_get_run_events", runId=run_id, detail="full")
+    whole = json.loads(texts["json", "full"])
+    assert (whole["run"], whole["events"]) == (known["run"], known["events"])
+    assert whole["figures"]["usage"] == {"output_tokens": 7}
+    assert whole["lastMessage"].startswith("<b>Done</b>")
+    assert "> &lt;b>Done&lt;/b> !\\[x]\\(" in texts["markdown", "result"]
+
+    by_prefix = await call(host, "mogplex_export_run", runId=run_id[:8])
+    assert by_prefix["text"] == texts["markdown", "full"]
+    assert by_prefix["resourceUri"] == f"mogplex://runs/{run_id}/transcript"
+    for name in (run_id[:8], "00000000-0000-0000-0000-000000000000"):
+        error = (await call(replace(host, token=other_token), "mogplex_export_run", runId=name))["error"]
+        assert error["code"] == "NOT_FOUND"
+
+
+async def test_a_long_run_is_where_the_answer_points_to_and_its_end_in_the_answer(host: Host) -> None:
+    run_id = await run_agent(host, LONG)
+    for format_, scope in (("json", "full"), ("jsonl", "timeline"), ("markdown", "full"), ("markdown", "timeline")):
+        result = await host.tool("mogplex_export_run", runId=run_id, format=format_, scope=scope)
+        data: Json = result["structuredContent"]
+        assert "text" not in data
+        assert "Too long" in data["notice"]
+        assert len(json.dumps(result)) < BOUND
+        link = result["content"][1]
+        assert (link["type"], link["uri"], link["mimeType"]) == ("resource_link", data["resourceUri"], data["mimeType"])
+        resource = await read(host, link["uri"])
+        assert resource["mimeType"] == data["mimeType"]
+        assert len(resource["text"]) > BOUND
+        assert all(f"{number} é" in resource["text"] for number in range(300))
+    for format_ in FORMATS:
+        exported = await call(host, "mogplex_export_run", runId=run_id, format=format_, scope="result")
+        assert "299 é" not in exported["text"]
+        assert "output_tokens" in exported["text"]
+
+
+async def test_a_format_or_scope_that_is_none_is_refused_by_name(host: Host) -> None:
+    for argument in ("format", "scope"):
+        refused = await call(host, "mogplex_export_run", runId="0" * 8, **{argument: "pdf"})
+        assert list(refused["error"]["fields"]) == [argument]
