@@ -31,6 +31,12 @@ class Settings(BaseSettings):
         None, description="This server's data directory; unset, `mcp` inside `MOGPLEX_HOME`. Option `--data-dir`."
     )
 
+    codex_home: Path | None = Field(
+        None,
+        validation_alias="CODEX_HOME",
+        description="Deprecated: where `auth.json` is when `MOGPLEX_HOME` is not set and has none.",
+    )
+
     # The way upstream
     transport: str | None = Field(
         None,
@@ -117,7 +123,7 @@ class Settings(BaseSettings):
     local_run_starts_per_hour: int = Field(30, ge=0, description="Run starts per hour; 0 is no limit.")
     local_run_starts_per_day: int = Field(150, ge=0, description="Run starts per day; 0 is no limit.")
 
-    @field_validator("home", "mcp_data_dir", "daemon_socket", "mcp_clients_file")
+    @field_validator("home", "mcp_data_dir", "codex_home", "daemon_socket", "mcp_clients_file")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -166,6 +172,14 @@ class Settings(BaseSettings):
         return self.mcp_data_dir or self.home / "mcp"
 
     @cached_property
+    def auth_file(self) -> Path:
+        """The Mogplex CLI's credentials (documentation, /cli/guides/authentication, "Resolution order")."""
+        own = self.home / "auth.json"
+        if "home" in self.model_fields_set or self.codex_home is None or own.exists():
+            return own
+        return self.codex_home / "auth.json"
+
+    @cached_property
     def socket_path(self) -> Path:
         """The Unix socket of the daemon."""
         return self.daemon_socket or self.data_dir / "daemon.sock"
@@ -187,5 +201,6 @@ def configuration_table() -> str:
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, ()) else f"`{field.default}`"
-        rows.append(f"| `MOGPLEX_{name.upper()}` | {default} | {field.description} |")
+        variable = field.validation_alias or f"MOGPLEX_{name.upper()}"
+        rows.append(f"| `{variable}` | {default} | {field.description} |")
     return "\n".join(rows)

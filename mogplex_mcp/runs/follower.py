@@ -62,6 +62,11 @@ class Follower:
         """Whether everything that is there has been given, so that the next event is yet to come."""
         return self._position >= self._watched.history.end
 
+    @property
+    def up_to_date(self) -> bool:
+        """Whether everything that Mogplex shows has been read and given: what comes next has yet to happen."""
+        return self.waiting and (self._watched.caught_up or self._watched.ended)
+
     def __aiter__(self) -> Follower:
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mogplex_mcp.api import MogplexApi, StartedRun
 from mogplex_mcp.auth.caller import Caller
@@ -11,7 +12,10 @@ from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.tools.changes import Changes
 from mogplex_mcp.tools.repo_lists import RepoLists
-from mogplex_mcp.tools.tasks import Task
+
+if TYPE_CHECKING:
+    # Not at run time: commands have calls too, and no tasks.
+    from mogplex_mcp.tools.tasks import Task
 
 
 @dataclass(frozen=True)
