@@ -26,8 +26,9 @@ from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.known_runs import CursorError
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.changes import Changes
+from mogplex_mcp.tools.completion import complete
 from mogplex_mcp.tools.errors import api_error_result, error_result
-from mogplex_mcp.tools.live_resources import TEMPLATES, complete, list_live, read_live
+from mogplex_mcp.tools.live_resources import TEMPLATES, list_live, read_live
 from mogplex_mcp.tools.prompts import PROMPTS, PromptArgumentError, UnknownPromptError, get_prompt
 from mogplex_mcp.tools.questions import UndecidedError, ask
 from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
@@ -164,10 +165,11 @@ class Handlers:
 
     async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """``completion/complete``."""
-        reference, argument = params.ref, params.argument
-        if not isinstance(reference, types.ResourceTemplateReference):
-            return types.CompleteResult(completion=types.Completion(values=[]))
-        values = await self._as_caller(ctx, lambda call: complete(call, reference, argument.name, argument.value))
+        argument = params.argument
+        try:
+            values = await self._as_caller(ctx, lambda call: complete(call, params.ref, argument.name, argument.value))
+        except UnknownPromptError as error:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {str(error)[:100]}.") from None
         return types.CompleteResult(completion=types.Completion(values=values))
 
     async def get_task(self, ctx: Context, task_id: str) -> Task:

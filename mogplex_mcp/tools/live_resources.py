@@ -21,8 +21,6 @@ RUNS_URI = "mogplex://runs"
 PAGE = 50
 """Runs on one page of the list of resources."""
 MAX_RUNS = 100
-MAX_VALUES = 100
-"""Completions in one answer (MCP specification, completion)."""
 
 _URI = re.compile(
     r"mogplex://(repos|runs)(?:/([^/?#]{1,600})(?:/(events|transcript|export/[a-z]{1,20}\.[a-z]{1,20}))?)?"
@@ -108,27 +106,6 @@ async def read_live(call: Call, uri: str) -> types.ReadResourceResult | None:
         if error.code in {"NOT_FOUND", "BAD_REQUEST"}:
             return None
         raise
-
-
-async def complete(call: Call, reference: types.ResourceTemplateReference, name: str, value: str) -> list[str]:
-    """What may stand for an argument of a template, by how it begins: ids; a repository's also by its name.
-
-    Args:
-        call: Whose.
-        reference: The template.
-        name: ``repoId``, ``runId``, ``scope`` or ``format``; others have no completions.
-        value: What was typed so far.
-    """
-    if f"{{{name}}}" not in reference.uri or reference.uri not in {each.uri_template for each in TEMPLATES}:
-        return []
-    if choices := {"scope": SCOPES, "format": FORMATS}.get(name):
-        return [choice for choice in choices if choice.startswith(value)]
-    if name == "repoId":
-        listed = await call.repos.get(call.api, call.caller.account)
-        typed = value.casefold()
-        return [r.id for r in listed.repos if r.id.startswith(value) or typed in r.full_name.casefold()][:MAX_VALUES]
-    page = await call.known.list(call.caller.account, limit=MAX_VALUES)
-    return [run_id for run in page.runs if (run_id := str(run["runId"])).startswith(value)]
 
 
 async def _read_repos(call: Call, uri: str, identifier: str | None) -> types.ReadResourceResult | None:

@@ -106,32 +106,6 @@ async def test_an_unknown_cursor_is_invalid_params(host: Host) -> None:
     assert (await host.rpc("resources/list", {"cursor": "e30"}))["error"]["code"] == -32602
 
 
-async def complete(host: Host, template: str, name: str, value: str) -> list[str]:
-    reference = {"type": "ref/resource", "uri": template}
-    params = {"ref": reference, "argument": {"name": name, "value": value}}
-    values: list[str] = (await host.rpc("completion/complete", params))["result"]["completion"]["values"]
-    return values
-
-
-async def test_ids_are_completed_and_nobody_elses(host: Host, other_token: str) -> None:
-    run_id = await start(host)
-    templates = (await host.rpc("resources/templates/list"))["result"]["resourceTemplates"]
-    of_runs = [each["uriTemplate"] for each in templates if "runId" in each["uriTemplate"]]
-    assert len(of_runs) == 4
-    for template in of_runs:
-        assert await complete(host, template, "runId", run_id[:2]) == [run_id]
-    assert await complete(host, of_runs[0], "runId", "zz") == []
-    assert await complete(replace(host, token=other_token), of_runs[0], "runId", "") == []
-    repo = await demo_repo(host)
-    assert await complete(host, "mogplex://repos/{repoId}", "repoId", "HEL") == [repo]
-    assert await complete(host, "mogplex://repos/{repoId}", "repoId", repo[:3]) == [repo]
-    assert await complete(host, "mogplex://repos/{repoId}", "runId", "") == []
-    assert await complete(host, "mogplex://repos/{repoId}", "format", "") == []
-    assert await complete(host, of_runs[-1], "format", "json") == ["json", "jsonl"]
-    assert await complete(host, of_runs[-1], "scope", "t") == ["timeline"]
-    assert await complete(host, "mogplex://other/{runId}", "runId", "") == []
-
-
 async def test_who_may_not_read_sees_the_guide_in_the_list_and_nothing_else(person: Person) -> None:  # noqa: F811
     agent, _ = await person.connect("agents:run")
     assert await listed(agent) == ["mogplex://guide"]
