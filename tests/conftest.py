@@ -5,6 +5,7 @@ import os
 import pytest
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each core, with ``-n auto``: most tests wait for a process or a socket more than half of their time."""
     del config
