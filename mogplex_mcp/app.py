@@ -42,6 +42,7 @@ from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.tools.registry import TOOL_SCOPES
 from mogplex_mcp.tools.run_tasks import RunTasks
+from mogplex_mcp.tools.subscriptions import Subscriptions
 from mogplex_mcp.web.pages import Pages
 from mogplex_mcp.web.routes import account_routes
 
@@ -151,7 +152,10 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     authorization = create_authorization(settings, store)
     pages = Pages()
     watchers = Watchers(upstream)
-    endpoint = McpEndpoint(create_server(settings, upstream, watchers, KnownRuns(store), RunTasks(store)))
+    subscriptions, known, tasks = Subscriptions(), KnownRuns(store), RunTasks(store)
+    endpoint = McpEndpoint(
+        create_server(settings, upstream, watchers, known, tasks, subscriptions=subscriptions, streams=streams)
+    )
     pats = checks if settings.mcp_pat_auth == "allow" else None
     checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 
@@ -187,7 +191,13 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     app = Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
     # Starlette would redirect to the address with another slash, by the scheme that the proxy in front spoke with us.
     app.router.redirect_slashes = False
+    app.state.subscriptions = subscriptions
     return app
+
+
+def begin_stop(app: Starlette) -> None:
+    """Have open subscriptions say that they end, before the streams that carry them are closed."""
+    app.state.subscriptions.close()
 
 
 def _middleware(settings: Settings) -> list[Middleware]:

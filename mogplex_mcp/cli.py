@@ -18,6 +18,8 @@ from mogplex_mcp.own_command import own_command
 from mogplex_mcp.settings import Settings
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from mogplex_mcp.api import Upstream
     from mogplex_mcp.store.store import Store
 
@@ -112,7 +114,7 @@ async def _serve(settings: Settings, command: str) -> None:
             base = base_url(settings, listening.getsockname()[1])
             code = await asyncio.to_thread(_local_signin, settings, store, base) if local else None
             click.echo(welcome(upstream.route, base, command, code))
-            await serve_app(app, listening, on_stop=lambda: _begin_end(upstream))
+            await serve_app(app, listening, on_stop=lambda: _begin_end(app, upstream))
 
 
 async def _stdio(settings: Settings) -> None:
@@ -142,8 +144,11 @@ def _local_signin(settings: Settings, store: Store, base: str) -> tuple[str, str
     return new_local_signin(store, base) if is_local_address(settings) else None
 
 
-def _begin_end(upstream: Upstream) -> None:
+def _begin_end(app: Starlette, upstream: Upstream) -> None:
     """Let the runs end while open streams do: together they have five seconds."""
+    from mogplex_mcp.app import begin_stop  # noqa: PLC0415 - imported already, to serve
+
+    begin_stop(app)
     if upstream.route.kind == "embedded":
         from mogplex_mcp.local.embedded import EmbeddedTransport  # noqa: PLC0415 - imported already, this way
 

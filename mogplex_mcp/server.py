@@ -20,6 +20,8 @@ from mogplex_mcp.attach import attached_run, describe_attached
 from mogplex_mcp.auth.current_caller import current_caller
 from mogplex_mcp.auth.rpc_errors import FORBIDDEN
 from mogplex_mcp.auth.scopes import TOOLS_READ, needed_scopes
+from mogplex_mcp.auth.streams import OpenStreams
+from mogplex_mcp.change_methods import ChangeMethods, MogplexServer, serve_changes, unknown_resource
 from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.settings import Settings
@@ -35,6 +37,8 @@ from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
 from mogplex_mcp.tools.repo_lists import RepoLists
 from mogplex_mcp.tools.resources import list_resources, read_resource
 from mogplex_mcp.tools.run_tasks import RunTasks
+from mogplex_mcp.tools.session_pushes import SessionPushes
+from mogplex_mcp.tools.subscriptions import Subscriptions
 from mogplex_mcp.tools.tasks import Task, declares_tasks, serve_tasks
 from mogplex_mcp.tools.tool import Json, Tool
 
@@ -142,7 +146,7 @@ class Handlers:
             return types.ListResourcesResult(resources=fixed)
         attached = attached_run(ctx.request.headers) if ctx.request is not None else None
         try:
-            live, next_cursor = await self._as_caller(ctx, lambda call: list_live(call, cursor, attached))
+            live, next_cursor = await self.as_caller(ctx, lambda call: list_live(call, cursor, attached))
         except CursorError:
             raise MCPError(types.INVALID_PARAMS, "Unknown cursor.") from None
         order = [*live[:1], *fixed, *live[1:]] if attached is not None and cursor is None else [*fixed, *live]
@@ -158,31 +162,31 @@ class Handlers:
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         """``resources/read``."""
         uri = str(params.uri)
-        result = read_resource(uri) or await self._as_caller(ctx, lambda call: read_live(call, uri))
+        result = read_resource(uri) or await self.as_caller(ctx, lambda call: read_live(call, uri))
         if result is None:
-            raise _unknown_resource(ctx, uri)
+            raise unknown_resource(ctx, uri)
         return result
 
     async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """``completion/complete``."""
         argument = params.argument
         try:
-            values = await self._as_caller(ctx, lambda call: complete(call, params.ref, argument.name, argument.value))
+            values = await self.as_caller(ctx, lambda call: complete(call, params.ref, argument.name, argument.value))
         except UnknownPromptError as error:
             raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {str(error)[:100]}.") from None
         return types.CompleteResult(completion=types.Completion(values=values))
 
     async def get_task(self, ctx: Context, task_id: str) -> Task:
         """``tasks/get``."""
-        return await self._as_caller(ctx, lambda call: self.tasks.get(call, task_id))
+        return await self.as_caller(ctx, lambda call: self.tasks.get(call, task_id))
 
     async def update_task(self, ctx: Context, task_id: str, responses: Mapping[str, Any]) -> None:
         """``tasks/update``."""
-        await self._as_caller(ctx, lambda call: self.tasks.update(call, task_id, responses))
+        await self.as_caller(ctx, lambda call: self.tasks.update(call, task_id, responses))
 
     async def cancel_task(self, ctx: Context, task_id: str) -> None:
         """``tasks/cancel``."""
-        await self._as_caller(ctx, lambda call: self.tasks.cancel(call, task_id))
+        await self.as_caller(ctx, lambda call: self.tasks.cancel(call, task_id))
 
     async def name_attached_run(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: the run that the host is attached to comes first in the instructions."""
@@ -219,7 +223,7 @@ class Handlers:
                 undecided = still
         return error_result(undecided.error)
 
-    async def _as_caller(self, ctx: Context, work: Callable[[Call], Awaitable[T]]) -> T:
+    async def as_caller(self, ctx: Context, work: Callable[[Call], Awaitable[T]]) -> T:
         """Do what is not a tool's work; failures are JSON-RPC errors with the reason.
 
         Once more with another token, should Mogplex refuse the first.
@@ -272,7 +276,14 @@ class Handlers:
 
 
 def create_server(
-    settings: Settings, upstream: Upstream, watchers: Watchers, known: KnownRuns, tasks: RunTasks
+    settings: Settings,
+    upstream: Upstream,
+    watchers: Watchers,
+    known: KnownRuns,
+    tasks: RunTasks,
+    *,
+    subscriptions: Subscriptions | None = None,
+    streams: OpenStreams | None = None,
 ) -> Server[dict[str, Any]]:
     """Build the MCP server, for HTTP and for standard input alike.
 
@@ -282,13 +293,15 @@ def create_server(
         watchers: The runs that are followed in this process; who made them closes them.
         known: The runs that the accounts have seen.
         tasks: The tasks that stand for runs.
+        subscriptions: Who is told of changes, for whoever ends that; None: they end with the process.
+        streams: What is under way, by grant; None: there are no grants.
     """
     changes = Changes()
     watchers.subscribe(changes.tell_of_run)
     declarations = [tool.declaration() for tool in TOOLS.values()]
     handlers = Handlers(settings, upstream, watchers, known, changes, declarations, tasks)
     hint, old_at_once = (CacheHint(ttl_ms=ttl, scope="private") for ttl in (CATALOGUE_TTL_MS, 0))
-    server: Server[dict[str, Any]] = Server(
+    server = MogplexServer(
         "mogplex",
         version=__version__,
         title="Mogplex",
@@ -328,6 +341,10 @@ def create_server(
             raise MCPError(types.INTERNAL_ERROR, "Internal server error") from None
 
     server.middleware += [check_scopes, handlers.name_attached_run]
+    subscriptions = subscriptions or Subscriptions()
+    pushes = SessionPushes(subscriptions, streams or OpenStreams())
+    seconds = settings.mcp_call_timeout
+    serve_changes(server, ChangeMethods(handlers.as_caller, subscriptions, pushes, tasks, seconds))
     return server
 
 
@@ -335,9 +352,3 @@ def _refuse_cursor(params: types.PaginatedRequestParams | None) -> None:
     """Lists here have one page, so no cursor is ours."""
     if params is not None and params.cursor is not None:
         raise MCPError(types.INVALID_PARAMS, "Unknown cursor: this list has one page.")
-
-
-def _unknown_resource(ctx: Context, uri: str) -> MCPError:
-    # MCP 2026-07-28 made "resource not found" invalid params; before, it had a code of its own (-32002).
-    code = types.INVALID_PARAMS if ctx.protocol_version >= "2026-07-28" else -32002
-    return MCPError(code, "Resource not found.", {"uri": uri[:500]})
