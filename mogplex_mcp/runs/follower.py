@@ -96,6 +96,15 @@ class Follower:
         """Wait for the next change of the run, or of its events."""
         await self._watched.changed()
 
+    async def left(self, status: str) -> None:
+        """Wait until the run's status is another, or nothing more will come, whatever has been given.
+
+        Raises:
+            MogplexError: The run cannot be read any more.
+        """
+        while self.run.status == status and not self._watched.ended:
+            await self._next_change()
+
     async def finished(self) -> None:
         """Wait until the run has ended and nothing more will come, whatever has been given.
 
@@ -103,9 +112,12 @@ class Follower:
             MogplexError: The run cannot be read any more.
         """
         while not self._watched.ended:
-            if self._watched.error is not None:
-                raise self._watched.error
-            await self._watched.changed()
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        if self._watched.error is not None:
+            raise self._watched.error
+        await self._watched.changed()
 
     def _give(self, event: RunEvent) -> RunEvent:
         position = self._watched.history.position(event.id)

@@ -144,19 +144,17 @@ class RunTasks:
             call.changes.tell(kept.account, TaskChanged(task.detailed()))
             if task.status != "working":
                 return
+            # Its last events are not all there, or Mogplex says now one thing, now another.
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _tell_while_working(self, call: Call, kept: StoredTask) -> None:
-        def tell(run: Run) -> Run:
-            if not run.terminal:
-                call.changes.tell(kept.account, TaskChanged(self._working(call, kept, run).detailed()))
-            return run
-
         try:
             async with call.watchers.follow(kept.account, call.caller.credential, kept.run_id) as follower:
-                told = tell(follower.run)
-                async for _ in follower:
-                    if follower.run.status != told.status:
-                        told = tell(follower.run)
+                while not follower.run.terminal:
+                    task = self._working(call, kept, follower.run)
+                    call.changes.tell(kept.account, TaskChanged(task.detailed()))
+                    await follower.left(follower.run.status)
+                await follower.finished()
         except MogplexError as error:
             if error.code != "NOT_FOUND":
                 raise
