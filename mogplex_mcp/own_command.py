@@ -7,6 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from mogplex_mcp.settings import Settings
+
 NAME = "mogplex-mcp"
 
 
@@ -21,3 +23,8 @@ def own_command(data_dir: Path | None = None) -> str:
     shown = typed if Path(typed).name == NAME else NAME
     program = shlex.quote(os.path.relpath(shown) if os.sep in shown else shown)
     return program if data_dir is None else f"MOGPLEX_MCP_DATA_DIR={shlex.quote(str(data_dir))} {program}"
+
+
+def command_for(settings: Settings) -> str:
+    """The command, with what leads to the data directory of these settings, unless it is found there anyway."""
+    return own_command(None if settings.data_dir == settings.home / "mcp" else settings.data_dir)

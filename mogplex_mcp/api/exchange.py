@@ -99,12 +99,12 @@ class Exchange:
     def _unreachable(self, error: Exception) -> MogplexError:
         route = self.upstream.route
         message = f"Cannot reach {route.address}: {_reason(error)}."
-        if route.socket is None:
+        if route.start_command is None:
             return MogplexError("UNREACHABLE", message)
         return MogplexError(
             "UNREACHABLE",
             message,
-            suggestion="Ask the user to start the daemon (`mogplex-mcp local daemon`), or to unset MOGPLEX_TRANSPORT.",
+            suggestion=f"Ask the user to start the daemon (`{route.start_command}`), or to unset MOGPLEX_TRANSPORT.",
         )
 
     async def _data(self, response: httpx2.Response) -> dict[str, object]:

@@ -10,7 +10,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ import structlog
 from mogplex_mcp import __version__
 from mogplex_mcp.api.budget import Budgets
 from mogplex_mcp.api.errors import MogplexError
+from mogplex_mcp.own_command import command_for
 from mogplex_mcp.settings import DEFAULT_MOGPLEX_URL, Settings, is_loopback
 
 LOCAL_URL = "http://localhost"
@@ -44,6 +45,7 @@ class Route:
         base_url: Address that requests are made to, without a trailing slash.
         socket: The Unix socket of a daemon.
         transport_fallback: ``MOGPLEX_TRANSPORT`` was not understood.
+        start_command: What the person types to start the daemon.
     """
 
     kind: Literal["embedded", "daemon", "hosted"]
@@ -51,6 +53,7 @@ class Route:
     base_url: str
     socket: Path | None = None
     transport_fallback: bool = False
+    start_command: str | None = None
 
     @property
     def address(self) -> str:
@@ -105,16 +108,21 @@ def choose_route(settings: Settings) -> Route:
     if wanted in {"process", "live"}:
         return Route("embedded", f"MOGPLEX_TRANSPORT={wanted}", LOCAL_URL)
     if wanted == "daemon":
-        return Route("daemon", "MOGPLEX_TRANSPORT=daemon", LOCAL_URL, settings.socket_path)
+        return _to_daemon(settings, "MOGPLEX_TRANSPORT=daemon")
     if wanted == "hosted":
         return Route("hosted", "MOGPLEX_TRANSPORT=hosted", _hosted_url(settings))
     if wanted:
         reason = "MOGPLEX_TRANSPORT is none of process, live, daemon, hosted"
-        return Route("daemon", reason, LOCAL_URL, settings.socket_path, transport_fallback=True)
+        return replace(_to_daemon(settings, reason), transport_fallback=True)
     if settings.url or settings.api_key:
         variable = "MOGPLEX_URL" if settings.url else "MOGPLEX_API_KEY"
         return Route("hosted", f"{variable} is set", _hosted_url(settings))
     return Route("embedded", "neither MOGPLEX_TRANSPORT, MOGPLEX_URL nor MOGPLEX_API_KEY is set", LOCAL_URL)
+
+
+def _to_daemon(settings: Settings, reason: str) -> Route:
+    start = f"{command_for(settings)} local daemon"
+    return Route("daemon", reason, LOCAL_URL, settings.socket_path, start_command=start)
 
 
 @asynccontextmanager

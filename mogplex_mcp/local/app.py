@@ -29,7 +29,7 @@ from mogplex_mcp.local.runs import API
 from mogplex_mcp.local.timestamps import now_ms
 from mogplex_mcp.local.tokens import TokenRecord, authenticate
 from mogplex_mcp.local.v1 import Activity, Mogplex
-from mogplex_mcp.own_command import own_command
+from mogplex_mcp.own_command import command_for
 from mogplex_mcp.settings import Settings
 
 log = structlog.get_logger()
@@ -112,14 +112,9 @@ async def _admit(mogplex: Mogplex, request: Request, scope: str) -> TokenRecord:
         raise ApiError(
             "FORBIDDEN",
             f"Missing required scope: {scope}. Issue a new token with the '{scope}' scope: "
-            f"{_command(mogplex.settings)} local tokens create --scopes {','.join(sorted({*token.scopes, scope}))}",
+            f"{command_for(mogplex.settings)} local tokens create --scopes {','.join(sorted({*token.scopes, scope}))}",
         )
     return token
-
-
-def _command(settings: Settings) -> str:
-    """What the person types; a directory is named unless it is where it is found anyway."""
-    return own_command(None if settings.data_dir == settings.home / "mcp" else settings.data_dir)
 
 
 def _json(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:

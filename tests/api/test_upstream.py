@@ -55,7 +55,19 @@ async def test_a_daemon_that_is_not_there_is_an_error_with_its_reason(socket_pat
     assert caught.value.code == "UNREACHABLE"
     assert str(socket_path) in caught.value.message
     assert ("Connection refused" if leftover else "No such file") in caught.value.message
-    assert "mogplex-mcp local daemon" in caught.value.suggestion
+    assert "`mogplex-mcp local daemon`" in caught.value.suggestion
+
+
+async def test_how_to_start_the_daemon_is_said_as_this_person_runs_it(
+    socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [str(Path.cwd() / "bin" / "mogplex-mcp"), "serve"])
+    settings = Settings(transport="daemon", mcp_data_dir=socket_path.parent)
+    async with open_upstream(settings, embedded=no_embedded) as way:
+        with pytest.raises(MogplexError) as caught:
+            await MogplexApi(way, TOKEN).list_repos()
+    command = f"MOGPLEX_MCP_DATA_DIR={socket_path.parent} bin/mogplex-mcp local daemon"
+    assert f"`{command}`" in caught.value.suggestion
 
 
 async def test_a_socket_path_that_is_too_long_is_an_error_not_a_crash() -> None:
