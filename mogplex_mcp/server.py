@@ -238,7 +238,9 @@ class Handlers:
                     raise
             return await work(self._make_call(ctx, await credential.token()))
         except MogplexError as error:
-            data = {"code": error.code, "suggestion": error.suggestion}
+            data: Json = {"code": error.code, "suggestion": error.suggestion}
+            if error.retry_after is not None:
+                data["retryAfter"] = error.retry_after
             raise MCPError(types.INTERNAL_ERROR, f"{error.message} {error.suggestion}", data) from None
 
     def _make_call(self, ctx: Context, token: str) -> Call:

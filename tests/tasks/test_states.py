@@ -117,13 +117,23 @@ async def test_while_mogplex_cannot_be_read_the_task_is_neither_lost_nor_ended(
     agent: TaskHost, upstream: ScriptedUpstream, code: tuple[int, str]
 ) -> None:
     task = await agent.start("repo-1")
-    upstream.answers(error(*code, retry_after="0"), on="GET /runs/run-1")
-    upstream.answers(error(*code, retry_after="0"), on="POST /runs/run-1/cancel")
+    for route in ("GET /runs/run-1", "POST /runs/run-1/cancel"):
+        upstream.answers(error(*code, retry_after="0"), on=route)
     for method in ("tasks/get", "tasks/cancel"):
         refused = await agent.refused(method, taskId=task["taskId"])
         assert (refused["code"], refused["data"]["code"]) == (-32603, code[1])
     upstream.answers(ok({"run": RUN}), on="GET /runs/run-1")
     assert (await agent.ask("tasks/get", taskId=task["taskId"]))["status"] == "working"
+
+
+async def test_who_asks_while_mogplex_takes_no_requests_learns_when_to_come_again(
+    agent: TaskHost, upstream: ScriptedUpstream
+) -> None:
+    task = await agent.start("repo-1")
+    upstream.answers(error(429, "RATE_LIMITED", retry_after="40"), on="GET /runs/run-1")
+    refused = await agent.refused("tasks/get", taskId=task["taskId"])
+    assert refused["data"]["code"] == "RATE_LIMITED"
+    assert 30 < refused["data"]["retryAfter"] <= 40
 
 
 async def test_cancelling_asks_mogplex_and_may_be_repeated(agent: TaskHost, upstream: ScriptedUpstream) -> None:
