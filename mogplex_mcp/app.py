@@ -22,14 +22,14 @@ from mogplex_mcp.api import Upstream
 from mogplex_mcp.attach import ATTACH_HEADER, AttachMiddleware
 from mogplex_mcp.auth.access import AccessTokens
 from mogplex_mcp.auth.authorization import CROSS_ORIGIN_PATHS, create_authorization, oauth_routes
-from mogplex_mcp.auth.bearer import INVALID_REQUEST, BearerMiddleware, Gate
+from mogplex_mcp.auth.bearer import BearerMiddleware, Gate
 from mogplex_mcp.auth.credentials import Credentials
 from mogplex_mcp.auth.endings import Endings
 from mogplex_mcp.auth.field_values import FieldValueMiddleware
 from mogplex_mcp.auth.origin import Addresses, OriginMiddleware
 from mogplex_mcp.auth.pat import TokenChecks
 from mogplex_mcp.auth.rpc_call import MAX_BODY_BYTES, RpcCall
-from mogplex_mcp.auth.rpc_errors import refusal
+from mogplex_mcp.auth.rpc_errors import INVALID_REQUEST, refusal
 from mogplex_mcp.auth.signin.authorization_client import AuthorizationClient
 from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import ENDPOINT, PublicUrls
@@ -45,9 +45,13 @@ from mogplex_mcp.tools.run_tasks import RunTasks
 from mogplex_mcp.tools.subscriptions import Subscriptions
 from mogplex_mcp.web.pages import Pages
 from mogplex_mcp.web.routes import account_routes
+from mogplex_mcp.web.wrong_address import WrongAddress
 
 MAX_SESSIONS = 2_000
 SESSION_IDLE_SECONDS = 30 * 60.0
+
+METHODS = ("GET", "POST", "DELETE")
+"""HTTP methods of the handshake era; 2026-07-28 has POST alone."""
 
 CORS_HEADERS = (
     "Accept",
@@ -101,6 +105,11 @@ class McpEndpoint:
             # The documentation's code; the SDK says invalid params here, and only in this era.
             message = "The body must be one JSON-RPC 2.0 request, notification or response."
             await refusal(400, INVALID_REQUEST, message)(scope, receive, send)
+            return
+        methods = METHODS if handshake_era else ("POST",)
+        if scope["method"] not in methods:
+            message = f"The MCP endpoint takes {', '.join(methods)}; each JSON-RPC message is sent by POST."
+            await refusal(405, INVALID_REQUEST, message, {"Allow": ", ".join(methods)})(scope, receive, send)
             return
         manager = self._single if _stands_alone(headers, call, handshake_era=handshake_era) else self._sessions
         await manager.handle_request(scope, receive, send)
@@ -188,7 +197,13 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
             mint_local_credential=local.mint if local else None,
         ),
     ]
-    app = Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+    wrong = WrongAddress(pages, urls)
+    app = Starlette(
+        routes=routes,
+        middleware=_middleware(settings),
+        exception_handlers={404: wrong.not_found, 405: wrong.wrong_method},
+        lifespan=lifespan,
+    )
     # Starlette would redirect to the address with another slash, by the scheme that the proxy in front spoke with us.
     app.router.redirect_slashes = False
     app.state.subscriptions = subscriptions
@@ -215,7 +230,7 @@ def _cors(app: ASGIApp, settings: Settings) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=settings.mcp_allowed_origins,
-        allow_methods=("GET", "POST", "DELETE"),
+        allow_methods=METHODS,
         allow_headers=CORS_HEADERS,
         expose_headers=CORS_EXPOSED,
         max_age=3600,

@@ -23,12 +23,11 @@ from mogplex_mcp.auth.challenge import insufficient_scope, limited, unauthorized
 from mogplex_mcp.auth.current_caller import CallerUser
 from mogplex_mcp.auth.pat import TokenChecks, TooManyRefusalsError
 from mogplex_mcp.auth.rpc_call import BodyTooLargeError, RpcCall, look, read_body, replay
-from mogplex_mcp.auth.rpc_errors import refusal
+from mogplex_mcp.auth.rpc_errors import INVALID_REQUEST, refusal
 from mogplex_mcp.auth.scopes import needed_scopes
 from mogplex_mcp.auth.streams import OpenStreams
 from mogplex_mcp.auth.urls import PublicUrls, client_address
 
-INVALID_REQUEST = -32600
 PARSE_ERROR = -32700
 INTERNAL_ERROR = -32603
 UNREACHABLE_RETRY_SECONDS = 5.0

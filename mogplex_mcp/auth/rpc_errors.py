@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+INVALID_REQUEST = -32600
 UNAUTHORIZED = -32001
 RATE_LIMITED = -32002
 FORBIDDEN = -32003

@@ -136,6 +136,12 @@ _ALL = (
         "Mogplex cannot be reached",
         ("Try again in a minute; if it stays so, tell who runs this server.",),
     ),
+    Explanation(
+        "wrong_method",
+        405,
+        "This address is not opened that way",
+        ("A page sends something here, or a program does; there is nothing to see.",),
+    ),
     Explanation("not_found", 404, "There is no such page", ("The address may have a typing error.",)),
     Explanation("server_error", 500, "Something went wrong here", ("Nothing was granted. Try again.",)),
 )
