@@ -120,7 +120,6 @@ async def _honoured(subscription: Subscription, uris: Sequence[str], seconds: fl
             async with asyncio.timeout(seconds):
                 return await subscription.want(uri)
         except (MogplexError, TimeoutError):
-            subscription.unwant(uri)
             return False
 
     told = await asyncio.gather(*(want(uri) for uri in uris))

@@ -150,7 +150,7 @@ class Subscription:
             return False
         if uri in self._uris:
             return True
-        if len(self._uris) >= MAX_URIS:
+        if len(set(self._uris).union(*(followed.uris for followed in self._runs.values())) - {uri}) >= MAX_URIS:
             raise ValueError(uri)
         quoted, part = named.groups()
         if quoted is None:
@@ -159,7 +159,11 @@ class Subscription:
             return True
         run_id = unquote(quoted)
         followed = self._follow(run_id, uri)
-        await followed.settled.wait()
+        try:
+            await followed.settled.wait()
+        except asyncio.CancelledError:
+            self.unwant(uri)
+            raise
         if followed.error is not None:
             raise followed.error
         if uri in followed.uris:
@@ -279,7 +283,10 @@ class Subscription:
             followed.error = error
             return
         self._mark_resources(run_id, None, "events", "transcript")
-        self.broken = self.broken or bool(followed.uris - {RUNS_URI})
+        promised = followed.uris - {RUNS_URI}
+        for uri in promised:
+            self._uris.pop(uri, None)
+        self.broken = self.broken or bool(promised)
 
     def _forget(self, run_id: str, followed: _Followed) -> None:
         if self._runs.get(run_id) is followed:

@@ -14,6 +14,7 @@ import httpx2
 import mcp_types as types
 import pytest
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import Subscription
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent
@@ -28,7 +29,8 @@ from tests.runs.hosting import over_http
 PATIENCE = 30.0
 PACE = Pace().scaled(0.02)
 TOKEN = "mog_tests0123456789"
-UNKNOWN = "mogplex://runs/00000000-0000-0000-0000-000000000000"
+RUNS = "mogplex://runs"
+UNKNOWN = f"{RUNS}/00000000-0000-0000-0000-000000000000"
 
 
 @asynccontextmanager
@@ -46,9 +48,19 @@ async def modern(host: Host) -> AsyncIterator[Client]:
 class Session:
     """A client of 2025-11-25, in a session, and what it was told of."""
 
-    client: Client
+    client: Client = field(init=False)
     told: list[ServerEvent] = field(default_factory=list)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def subscribe(self, uri: str) -> None:
+        """``resources/subscribe``; the client's own method warns that the next revision has none."""
+        params = types.SubscribeRequestParams(uri=uri)
+        await self.client.session.send_request(types.SubscribeRequest(params=params), types.EmptyResult)
+
+    async def unsubscribe(self, uri: str) -> None:
+        """``resources/unsubscribe``."""
+        params = types.UnsubscribeRequestParams(uri=uri)
+        await self.client.session.send_request(types.UnsubscribeRequest(params=params), types.EmptyResult)
 
     async def until(self, is_there: Callable[[list[ServerEvent]], bool]) -> None:
         """Wait until what was told is as wanted."""
@@ -56,10 +68,8 @@ class Session:
             await self.news.wait_for(lambda: is_there(self.told))
 
 
-@asynccontextmanager
-async def session(host: Host) -> AsyncIterator[Session]:
-    """A client of 2025-11-25 that hears what it is told."""
-    headers = {"Authorization": f"Bearer {host.token}"}
+def hearing(heard: Session) -> MessageHandlerFnT:
+    """What a client calls with what it is told."""
 
     async def hear(message: object) -> None:
         match message:
@@ -73,11 +83,31 @@ async def session(host: Host) -> AsyncIterator[Session]:
             heard.told.append(event)
             heard.news.notify_all()
 
+    return hear
+
+
+@asynccontextmanager
+async def session(host: Host) -> AsyncIterator[Session]:
+    """A client of 2025-11-25 that hears what it is told."""
+    headers = {"Authorization": f"Bearer {host.token}"}
+    heard = Session()
+    standing = asyncio.Event()
+
+    async def note(response: httpx2.Response) -> None:
+        if response.request.method == "GET":
+            standing.set()
+
+    hooks = {"response": [note]}
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=60) as http,
-        Client(streamable_http_client(host.url, http_client=http), mode="legacy", message_handler=hear) as client,
+        httpx2.AsyncClient(headers=headers, timeout=60, event_hooks=hooks) as http,
+        Client(
+            streamable_http_client(host.url, http_client=http), mode="legacy", message_handler=hearing(heard)
+        ) as client,
     ):
-        heard = Session(client)
+        heard.client = client
+        async with asyncio.timeout(PATIENCE):
+            # What is pushed before nobody hears.
+            await standing.wait()
         yield heard
 
 

@@ -14,9 +14,7 @@ from mcp_types import SubscriptionFilter
 from tests.mcp.conftest import Host
 from tests.mcp.test_bounds_of_connections import INITIALIZE
 from tests.mcp.test_tools import call
-from tests.subscriptions.hosting import PACE, UNKNOWN, PrivateHost, heard_until, modern, start
-
-RUNS = "mogplex://runs"
+from tests.subscriptions.hosting import PACE, RUNS, UNKNOWN, PrivateHost, heard_until, modern, start
 
 
 async def test_a_new_run_is_told_of_and_so_is_the_list(host: Host) -> None:

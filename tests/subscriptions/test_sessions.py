@@ -1,0 +1,193 @@
+"""Hosts of 2025-11-25 hear of what changes in their session, as long as it and what allows it last."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
+
+from tests.mcp.conftest import Host, Json
+from tests.mcp.test_access import Person
+from tests.mcp.test_bounds_of_connections import INITIALIZE
+from tests.mcp.test_tools import call
+from tests.subscriptions.hosting import PACE, PATIENCE, RUNS, UNKNOWN, PrivateHost, session, start
+
+SERVED = ("tools:read", "agents:run")
+
+
+@dataclass(frozen=True)
+class RawSession:
+    """A session, request by request, and its standing stream."""
+
+    host: Host
+    session_id: str
+    lines: AsyncIterator[str]
+
+    async def ask(self, method: str, **params: object) -> Json:
+        """One request; its result, or error."""
+        body = {"jsonrpc": "2.0", "id": 2, "method": method, "params": params}
+        answer = await self.host.post(body, Mcp_Session_Id=self.session_id)
+        answer.raise_for_status()
+        found: Json = json.loads(answer.text.split("data: ")[1])
+        return found
+
+    async def next_told(self, seconds: float = PATIENCE) -> Json:
+        """The next message on the standing stream."""
+        async with asyncio.timeout(seconds):
+            async for line in self.lines:
+                if line.startswith("data: "):
+                    told: Json = json.loads(line.removeprefix("data: "))
+                    return told
+        raise AssertionError("the stream ended")
+
+
+@asynccontextmanager
+async def raw_session(host: Host) -> AsyncIterator[RawSession]:
+    opened = await host.post(INITIALIZE)
+    headers = {"Mcp_Session_Id": opened.headers["mcp-session-id"]}
+    stream = host.http.stream("GET", host.url, headers=host.headers(Accept="text/event-stream", **headers))
+    async with stream as standing:
+        await host.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, **headers)
+        yield RawSession(host, opened.headers["mcp-session-id"], standing.aiter_lines())
+
+
+async def test_a_new_run_and_what_was_subscribed_to_is_told_of(host: Host) -> None:
+    async with session(host) as heard:
+        run_id = await start(host)
+        await heard.until(lambda told: told == [ResourcesListChanged()])
+        uris = [f"{RUNS}/{run_id}{part}" for part in ("", "/events", "/transcript")]
+        for uri in [*uris, RUNS]:
+            await heard.subscribe(uri)
+        await heard.until(lambda told: set(told[1:]) >= {ResourceUpdated(uri) for uri in [*uris, RUNS]})
+        assert (await call(host, "mogplex_follow_run", runId=run_id))["run"]["status"] == "success"
+
+
+async def test_what_was_given_up_is_told_of_no_more(private: PrivateHost) -> None:
+    run_id = private.run(events=20, ends=4)
+    events, state = f"{RUNS}/{run_id}/events", f"{RUNS}/{run_id}"
+    async with session(private.host) as heard:
+        for uri in (events, state):
+            await heard.subscribe(uri)
+        await heard.until(lambda told: ResourceUpdated(events) in told)
+        await heard.unsubscribe(events)
+        await heard.unsubscribe(f"{RUNS}/never-subscribed")
+        told_before = len(heard.told)
+        await heard.until(lambda told: ResourceUpdated(state) in told)
+        assert ResourceUpdated(events) not in heard.told[told_before + 1 :]
+
+
+@pytest.mark.parametrize("part", ["", "/events", "/transcript"])
+async def test_another_accounts_run_is_not_found_like_one_that_never_was(private: PrivateHost, part: str) -> None:
+    run_id = private.run()
+    errors = []
+    async with session(private.stranger) as heard:
+        for uri in (f"{RUNS}/{run_id}{part}", f"{UNKNOWN}{part}"):
+            with pytest.raises(MCPError) as refused:
+                await heard.subscribe(uri)
+            error = refused.value.error
+            errors.append((error.code, error.message, error.data == {"uri": uri}))
+        assert errors == [(-32002, "Resource not found.", True)] * 2
+        async with session(private.host) as owner:
+            await owner.subscribe(f"{RUNS}/{run_id}{part}")
+            await owner.until(lambda told: ResourceUpdated(f"{RUNS}/{run_id}{part}") in told)
+        assert heard.told == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [
+        ("mogplex://guide", -32602),
+        ("mogplex://repos", -32602),
+        ("mogplex://repos/some-id", -32602),
+        ("file:///etc/passwd", -32002),
+        ("mogplex://runs/a/other", -32002),
+    ],
+)
+async def test_of_what_is_not_told_no_subscription_is_taken(host: Host, uri: str, code: int) -> None:
+    async with session(host) as heard:
+        with pytest.raises(MCPError) as refused:
+            await heard.subscribe(uri)
+        assert refused.value.error.code == code
+
+
+async def test_without_a_session_there_is_nowhere_to_be_told(host: Host) -> None:
+    refused = await host.rpc("resources/subscribe", {"uri": RUNS})
+    assert refused["error"]["code"] == -32600
+    assert "initialize" in refused["error"]["message"]
+
+
+async def test_a_session_hears_of_a_hundred_resources_at_most(
+    private: PrivateHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mogplex_mcp.tools.subscriptions.MAX_URIS", 2)
+    run_id = private.run()
+    async with session(private.host) as heard:
+        await heard.subscribe(RUNS)
+        await heard.subscribe(f"{RUNS}/{run_id}")
+        await heard.subscribe(f"{RUNS}/{run_id}")
+        with pytest.raises(MCPError, match="At most"):
+            await heard.subscribe(f"{RUNS}/{run_id}/events")
+        await heard.unsubscribe(RUNS)
+        await heard.subscribe(f"{RUNS}/{run_id}/events")
+
+
+async def test_a_session_that_ends_leaves_the_run_unread(private: PrivateHost) -> None:
+    run_id = private.run(ends=float("inf"))
+    async with raw_session(private.host) as heard:
+        assert (await heard.ask("resources/subscribe", uri=f"{RUNS}/{run_id}"))["result"] == {}
+        before = private.mogplex.answered
+        await asyncio.sleep(PACE.idle * 2)
+        assert private.mogplex.answered > before
+        ended = await private.host.http.delete(
+            private.host.url, headers=private.host.headers(Mcp_Session_Id=heard.session_id)
+        )
+        assert ended.status_code == 200
+        await asyncio.sleep(PACE.linger + PACE.idle)
+        before = private.mogplex.answered
+        await asyncio.sleep(PACE.idle * 2)
+        assert private.mogplex.answered == before
+
+
+async def test_a_grant_that_may_not_read_any_more_is_told_nothing_until_it_may_again(person: Person) -> None:
+    agent, _ = await person.connect(*SERVED)
+    repo = (await agent.tool("mogplex_list_repos"))["structuredContent"]["repos"][0]["id"]
+    begin = {"repoId": repo, "prompt": "Repair it", "createBranch": True}
+    async with raw_session(agent) as heard:
+        assert (await heard.ask("resources/subscribe", uri=RUNS))["result"] == {}
+        await agent.tool("mogplex_start_agent_run", **begin)
+        methods = {(await heard.next_told())["method"] for _ in range(2)}
+        assert methods == {"notifications/resources/updated", "notifications/resources/list_changed"}
+
+        await person.on_connections("scopes", scope=["agents:run"])
+        started = await agent.tool("mogplex_start_agent_run", **begin)
+        assert started["isError"] is False
+        with pytest.raises(TimeoutError):
+            # The stream itself goes on: it is the session's.
+            await heard.next_told(1)
+
+    await person.on_connections("scopes", scope=list(SERVED))
+    async with raw_session(agent) as heard:
+        await agent.tool("mogplex_start_agent_run", **begin)
+        assert (await heard.next_told())["method"] == "notifications/resources/list_changed"
+
+
+async def test_who_is_allowed_to_read_later_is_told_once_they_list(person: Person) -> None:
+    agent, _ = await person.connect("agents:run")
+    async with raw_session(agent) as heard:
+        await person.on_connections("scopes", scope=list(SERVED))
+        assert "resources" in (await heard.ask("resources/list"))["result"]
+        repo = (await agent.tool("mogplex_list_repos"))["structuredContent"]["repos"][0]["id"]
+        await agent.tool("mogplex_start_agent_run", repoId=repo, prompt="Repair it", createBranch=True)
+        assert (await heard.next_told())["method"] == "notifications/resources/list_changed"
+
+
+async def test_a_revoked_grant_ends_what_is_told(person: Person) -> None:
+    agent, _ = await person.connect(*SERVED)
+    async with raw_session(agent) as heard:
+        await person.on_connections("revoke")
+        with pytest.raises(AssertionError, match="the stream ended"):
+            await heard.next_told(10)
