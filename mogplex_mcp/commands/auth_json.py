@@ -41,13 +41,15 @@ def stored_token(path: Path) -> str | None:
         return None
     except OSError as error:
         raise AuthFileError(f"{path} cannot be read: {error.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise AuthFileError(f"{path} is not a file.")
         if found.st_mode & 0o077:
             raise AuthFileError(f"Other users of this computer may read {path}: chmod 600 {path}")
-        text = file.read(MAX_BYTES + 1)
+        text = os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return _token(_parsed(path, text))
 
 

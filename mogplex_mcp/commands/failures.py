@@ -14,7 +14,8 @@ from mogplex_mcp.own_access import TOKEN_PAGE
 from mogplex_mcp.tools.questions import UndecidedError
 
 _FOR_PEOPLE = {
-    "UNAUTHORIZED": f"Set MOGPLEX_API_KEY to a token that is still valid; make one at {TOKEN_PAGE}.",
+    "UNAUTHORIZED": f"Set MOGPLEX_API_KEY to a token that is still valid (make one at {TOKEN_PAGE}), or sign in with "
+    "the Mogplex CLI: mogplex, then /login.",
     "FORBIDDEN": f"Use a token that has the scope; make one at {TOKEN_PAGE}.",
     "HTTP_ERROR": "Try again in a minute; if it fails again, check MOGPLEX_URL and the proxies on the way to it.",
     "INVALID_RESPONSE": "Try again once; if it fails again, check whether MOGPLEX_URL is a Mogplex address.",
@@ -78,8 +79,6 @@ def _hint(error: MogplexError) -> str:
         return unknown_outcome(error.idempotency_key, wait if error.retry_after else None)
     if error.code in {"RATE_LIMITED", "SERVICE_UNAVAILABLE"}:
         return f"Try again {wait}."
-    if error.code == "UNAUTHORIZED" and error.status is None:
-        return error.suggestion
     return _FOR_PEOPLE.get(error.code, error.suggestion)
 
 

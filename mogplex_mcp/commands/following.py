@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from mogplex_mcp.api import RunEvent
+from mogplex_mcp.api import MogplexError
 from mogplex_mcp.commands.exit_codes import Exit
 from mogplex_mcp.commands.failures import CommandError
 from mogplex_mcp.commands.session import Session
@@ -83,36 +84,40 @@ async def print_so_far(session: Session, run_id: str, *, since: str | None) -> E
     Raises:
         MogplexError: As ``follow``.
     """
-    call = session.call
-    async with call.watchers.follow(call.caller.account, call.caller.credential, run_id, since=since) as follower:
-        timeline = Timeline(session.output, lambda: "")
-        async for event in _so_far(follower):
-            timeline.event(event)
-        await seen(call, follower.run)
+    async with _following(session, run_id, since) as follower:
+        timeline = Timeline(session.output, str)
+        while not follower.up_to_date:
+            timeline.event(await anext(follower))
+        await seen(session.call, follower.run)
         _say_if_truncated(session, follower)
     return Exit.SUCCESS
 
 
 async def _to_its_end(session: Session, place: _Place) -> Exit:
-    call = session.call
-    caller = call.caller
-    async with call.watchers.follow(caller.account, caller.credential, place.run_id, since=place.last) as follower:
-        await seen(call, follower.run)
+    async with _following(session, place.run_id, place.last) as follower:
+        await seen(session.call, follower.run)
         timeline = Timeline(session.output, lambda: _state(session, follower, place))
         async with timeline.drawn():
             async for event in follower:
                 timeline.event(event)
                 place.last, place.count = event.id, place.count + 1
         run = follower.run
-        await seen(call, run)
+        await seen(session.call, run)
         _say_if_truncated(session, follower)
         timeline.end(run)
         return Exit.SUCCESS if run.status == "success" else Exit.FAILED
 
 
-async def _so_far(follower: Follower) -> AsyncIterator[RunEvent]:
-    while not follower.up_to_date:
-        yield await anext(follower)
+@asynccontextmanager
+async def _following(session: Session, run_id: str, since: str | None) -> AsyncIterator[Follower]:
+    caller = session.call.caller
+    try:
+        async with session.call.watchers.follow(caller.account, caller.credential, run_id, since=since) as follower:
+            yield follower
+    except MogplexError as error:
+        if since is None or error.code != "BAD_REQUEST":
+            raise
+        raise CommandError(f"--since: {run_id} has no event {since}", Exit.USAGE, "BAD_REQUEST") from None
 
 
 def _state(session: Session, follower: Follower, place: _Place) -> str:

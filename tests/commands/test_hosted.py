@@ -1,0 +1,188 @@
+"""Commands over a hosted Mogplex that does as it is told: credentials, exit codes, outcomes that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.api.scripted_upstream import REPO, RUN, Answer, ScriptedUpstream, drop, error, hang, html, ok
+from tests.commands.conftest import Mogplex, Terminal, typed
+
+TOKEN = "mog_environment0123456789"
+STORED = "mog_stored0123456789"
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202eevil\x9b1A\r\nforged line"
+REPO_ID = "8f3a2b1c-1234-4abc-9def-1234567890ab"
+START = ("run", "--repo", REPO_ID, "Fix it")
+
+
+def store(home: Path, whole: object, mode: int = 0o600) -> Path:
+    """Write ``auth.json``; text as it is."""
+    home.mkdir(exist_ok=True)
+    file = home / "auth.json"
+    file.write_text(whole if isinstance(whole, str) else json.dumps(whole))
+    file.chmod(mode)
+    return file
+
+
+def used(upstream: ScriptedUpstream) -> list[str]:
+    """The tokens that arrived."""
+    return [request.headers["authorization"].removeprefix("Bearer ") for request in upstream.requests]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "named"),
+    [
+        (error(403, "FORBIDDEN", "Missing required scope: write."), 65, "FORBIDDEN: Missing required scope: write."),
+        (error(503, "SERVICE_UNAVAILABLE", retry_after="60"), 69, "Try again in 60 seconds"),
+        (html(), 1, "MOGPLEX_URL"),
+    ],
+)
+async def test_what_mogplex_refuses_ends_with_the_documented_code(
+    hosted: Mogplex, upstream: ScriptedUpstream, answer: Answer, code: int, named: str
+) -> None:
+    upstream.answers(answer)
+    done = await typed(hosted, "runs", "cancel", "run-1", MOGPLEX_API_KEY=TOKEN)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
+    assert named in done.stderr
+    assert TOKEN not in done.stderr
+
+
+async def test_programs_get_the_documented_envelope_on_standard_error(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    upstream.answers(error(429, "RATE_LIMITED", retry_after="60", headers={"x-request-id": "req-7"}))
+    done = await typed(hosted, "runs", "cancel", "run-1", "--json", MOGPLEX_API_KEY=TOKEN)
+    assert (done.returncode, done.stdout) == (75, "")
+    told = json.loads(done.stderr)
+    assert told["ok"] is False
+    assert told["error"]["message"]
+    kept = {name: told["error"][name] for name in ("code", "status", "retryAfter", "requestId")}
+    assert kept == {"code": "RATE_LIMITED", "status": 429, "retryAfter": 60, "requestId": "req-7"}
+
+
+def test_a_mogplex_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    person = Mogplex(tmp_path, {"MOGPLEX_URL": address, "MOGPLEX_DEV": "1", "MOGPLEX_MCP_CALL_TIMEOUT": "1"})
+    done = person("repos", "list", MOGPLEX_API_KEY=TOKEN)
+    assert done.returncode == 69
+    assert "UNREACHABLE" in done.stderr
+
+
+async def test_without_a_credential_a_command_says_how_to_get_one(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    done = await typed(hosted, "repos", "list")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "MOGPLEX_API_KEY" in done.stderr
+    assert "/login" in done.stderr
+    assert upstream.requests == []
+
+
+async def test_the_environments_token_goes_before_the_stored_one(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    store(hosted.home, {"mogplex": {"type": "oauth", "access": STORED}, "openai": {"key": "sk-secret"}})
+    stored = await typed(hosted, "repos", "list", "--json")
+    given = await typed(hosted, "repos", "list", "--json", MOGPLEX_API_KEY=TOKEN)
+    assert used(upstream) == [STORED, TOKEN]
+    for done in (stored, given):
+        assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, REPO, "")
+
+
+async def test_a_stored_token_that_others_may_read_is_not_used(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    file = store(hosted.home, {"mogplex": STORED}, 0o640)
+    done = await typed(hosted, "repos", "list")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert f"chmod 600 {file}" in done.stderr
+    assert STORED not in done.stderr
+    assert upstream.requests == []
+
+
+async def test_another_programs_home_gives_only_a_mogplex_credential(
+    hosted: Mogplex, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    hosted.home.mkdir()
+    codex = tmp_path / "codex"
+    store(codex, {"OPENAI_API_KEY": "sk-secret", "tokens": {"access_token": "secret"}})
+    person = Mogplex(tmp_path / "person", {**hosted.variables, "HOME": str(hosted.home), "CODEX_HOME": str(codex)})
+    # Without MOGPLEX_HOME, which the deprecated CODEX_HOME stands in for.
+    person.variables["MOGPLEX_HOME"] = ""
+    assert (await typed(person, "repos", "list")).returncode == 64
+    store(codex, {"mogplex": {"token": STORED}})
+    assert (await typed(person, "repos", "list")).returncode == 0
+    assert used(upstream) == [STORED]
+
+
+async def test_a_start_whose_outcome_is_unknown_names_the_key_to_repeat_it_with(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    upstream.answers(drop(), on="POST /runs")
+    done = await typed(hosted, *START, MOGPLEX_API_KEY=TOKEN, MOGPLEX_MCP_CALL_TIMEOUT="1")
+    assert done.stdout == ""
+    key = re.search(r"--idempotency-key (\S+), which never starts a second run", done.stderr)
+    assert key is not None, done.stderr
+    assert {request.headers["idempotency-key"] for request in upstream.requests} == {key[1]}
+    upstream.answers(ok({**RUN, "replayed": True}, 202), on="POST /runs")
+    again = await typed(hosted, *START, "--idempotency-key", key[1], MOGPLEX_API_KEY=TOKEN)
+    assert again.returncode == 0
+    assert again.stdout.startswith("matched existing run run-1 (streaming)\n")
+    assert upstream.requests[-1].headers["idempotency-key"] == key[1]
+
+
+async def test_ctrl_c_while_a_run_starts_names_that_key_too(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    upstream.answers(hang(), on="POST /runs")
+    process = hosted.begin(*START, "--json", variables={"MOGPLEX_API_KEY": TOKEN})
+    (start,) = await upstream.received(1)
+    process.send_signal(signal.SIGINT)
+    shown, told = await asyncio.to_thread(process.communicate, timeout=20)
+    assert (process.returncode, shown) == (130, "")
+    assert json.loads(told)["idempotencyKey"] == start.headers["idempotency-key"]
+
+
+async def test_every_documented_option_reaches_mogplex(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    upstream.answers(ok({**RUN, "replayed": False}, 202), on="POST /runs")
+    options = ("--harness", "claude-code", "--base-branch", "main", "--branch", "fix", "--create-branch", "--root", "a")
+    done = await typed(hosted, *START, *options, "--json", MOGPLEX_API_KEY=TOKEN)
+    assert json.loads(done.stdout)["runId"] == "run-1"
+    assert json.loads(upstream.requests[-1].body) == {
+        "repoId": REPO_ID,
+        "prompt": "Fix it",
+        "harness": "claude-code",
+        "baseBranch": "main",
+        "workingBranch": "fix",
+        "createBranch": True,
+        "rootDirectory": "a",
+    }
+
+
+async def test_what_an_agent_says_stays_on_its_line_and_commands_no_terminal(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    event = {"id": "e1", "type": "tool_call", "toolName": HOSTILE, "message": HOSTILE, "createdAt": HOSTILE}
+    run = {**RUN, "status": "success", "error": HOSTILE}
+    upstream.answers(ok({"run": run, "events": [event]}), on="GET /runs/run-1/events")
+    upstream.answers(ok({"repos": [{**REPO, "full_name": HOSTILE}]}), on="GET /repos")
+    upstream.answers(error(404, "NOT_FOUND", HOSTILE), on="POST /runs/run-1/cancel")
+    person = Mogplex(hosted.home, {**hosted.variables, "MOGPLEX_API_KEY": TOKEN})
+    events = ("runs", "events", "run-1", "--follow")
+    (_, screen), shown, refused, for_programs = await asyncio.gather(
+        asyncio.to_thread(lambda: Terminal(person, *events).end()),
+        typed(person, "repos", "list"),
+        typed(person, "runs", "cancel", "run-1"),
+        typed(person, *events, "--json"),
+    )
+    # What this program itself draws: colours, and the erasing of its own line.
+    drawn = re.sub(r"\x1b\[(2K|\d*m)", "", screen).replace("\r", "")
+    for text in (drawn, shown.stdout, refused.stderr):
+        assert "evil" in text
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert not re.search("^forged", text, re.MULTILINE)
+    assert for_programs.stdout.isascii()
+    assert [json.loads(line) for line in for_programs.stdout.splitlines()] == [
+        event,
+        {"runId": "run-1", "status": "success"},
+    ]

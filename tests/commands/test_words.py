@@ -1,0 +1,167 @@
+"""What commands are made of, without Mogplex: usage, credentials that are stored, text fit for a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as some
+
+from mogplex_mcp.cli import main
+from mogplex_mcp.commands.auth_json import AuthFileError, stored_token
+from mogplex_mcp.commands.exit_codes import exit_code_for, exit_codes_table
+from mogplex_mcp.commands.terminal_text import cells, cut, one_line
+
+TOKEN = "mog_stored0123456789"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "Fix it"), "error: run: --repo is required (find IDs via `mogplex-mcp repos list`)\n"),
+        (("run", "--repo", "acme/web", "x" * 100_001), "error: run: the prompt must have 1 to 100,000 characters\n"),
+        (("run", "--repo", "acme/web"), "Missing argument 'PROMPT'"),
+        (("run", "--repo", "acme/web", "--harness", "cobol", "Fix it"), "codex"),
+        (("runs", "get"), "Missing argument 'ID'"),
+        (("runs", "list", "--limit", "0"), "--limit"),
+        (("runs", "events", "run-1", "--timeout", "soon"), "--timeout"),
+        (("runs", "export", "run-1", "--format", "pdf"), "markdown"),
+        (("runs", "fly"), "No such command"),
+        (("repos", "list", "--no-such-option"), "--no-such-option"),
+    ],
+)
+def test_a_command_typed_wrongly_is_a_usage_error(arguments: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_help_loads_nothing_that_only_a_command_needs() -> None:
+    heavy = (
+        "sorted({name.split('.')[0] for name in sys.modules} & {'httpx2', 'sqlalchemy', 'mcp', 'mcp_types', 'authlib'})"
+    )
+    program = f"import sys, mogplex_mcp.cli as c; c.main(['--help'], standalone_mode=False); print({heavy})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    *_, loaded = done.stdout.splitlines()
+    assert loaded == "[]"
+    assert re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE) == [
+        *("local", "repos", "run", "runs", "sandboxes", "serve", "stdio")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("UNAUTHORIZED", None, 64),
+        ("FORBIDDEN", 403, 65),
+        ("SERVICE_UNAVAILABLE", 503, 69),
+        ("UNREACHABLE", None, 69),
+        ("HTTP_ERROR", 502, 69),
+        ("HTTP_ERROR", 401, 64),
+        ("RATE_LIMITED", None, 75),
+        ("TIMEOUT", None, 75),
+        ("AMBIGUOUS_REPO", None, 2),
+        ("IDEMPOTENCY_CONFLICT", 409, 1),
+        ("NOT_FOUND", 404, 1),
+        ("INTERNAL_ERROR", 500, 1),
+        ("NOT_KNOWN_YET", None, 1),
+    ],
+)
+def test_exit_codes_are_the_documented_ones(code: str, status: int | None, expected: int) -> None:
+    assert exit_code_for(code, status) == expected
+
+
+def test_the_table_of_exit_codes_is_the_documents() -> None:
+    document = Path(__file__).parents[2] / "docs" / "commands.md"
+    assert exit_codes_table() in document.read_text()
+
+
+def test_every_command_and_option_is_in_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    for group in ("repos", "run", "runs", "sandboxes"):
+        command = main.get_command(None, group)  # type: ignore[arg-type] # it takes none
+        for each in getattr(command, "commands", {"": command}).values():
+            name = f"{group} {each.name}" if each.name != group else group
+            assert f"`mogplex-mcp {name}" in document, name
+            for option in (option for parameter in each.params for option in parameter.opts if option.startswith("--")):
+                assert f"`{option}" in document, (name, option)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        TOKEN,
+        *({name: TOKEN} for name in ("access_token", "accessToken", "access", "token", "api_key", "apiKey", "key")),
+    ],
+)
+def test_the_stored_token_is_found_in_every_form_that_command_lines_use(tmp_path: Path, credential: object) -> None:
+    file = tmp_path / "auth.json"
+    file.write_text(json.dumps({"mogplex": credential, "openai": {"key": "sk-secret"}}))
+    file.chmod(0o600)
+    assert stored_token(file) == TOKEN
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [{}, [], {"mogplex": None}, {"mogplex": {}}, {"mogplex": {"key": 7}}, {"mogplex": "two words"}, {"key": TOKEN}],
+)
+def test_a_file_without_a_mogplex_credential_has_no_token(tmp_path: Path, whole: object) -> None:
+    file = tmp_path / "auth.json"
+    file.write_text(json.dumps(whole))
+    file.chmod(0o600)
+    assert stored_token(file) is None
+    assert stored_token(tmp_path / "none" / "auth.json") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        (f'{{"mogplex": "{TOKEN}"}}', 0o640),
+        (f'{{"mogplex": "{TOKEN}"}}', 0o604),
+        (f'{{"mogplex": "{TOKEN}"', 0o600),
+        (f'{{"mogplex": "{TOKEN}"}}' + " " * 2**20, 0o600),
+        ("[" * 100_000, 0o600),
+    ],
+)
+def test_a_stored_token_that_cannot_be_trusted_is_refused_without_quoting_it(
+    tmp_path: Path, text: str, mode: int
+) -> None:
+    file = tmp_path / "auth.json"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(AuthFileError) as refused:
+        stored_token(file)
+    assert str(file) in str(refused.value)
+    assert TOKEN not in str(refused.value)
+
+
+def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AuthFileError):
+        stored_token(tmp_path)
+
+
+@given(some.text())
+def test_any_text_becomes_one_line_without_what_a_terminal_obeys(text: str) -> None:
+    line = one_line(text)
+    assert not any(unicodedata.category(char)[0] == "C" and char != "\N{REPLACEMENT CHARACTER}" for char in line)
+    assert line == " ".join(line.split())
+    assert one_line(line) == line
+
+
+@given(some.text(), some.integers(0, 40))
+def test_a_line_is_cut_to_the_terminals_columns(text: str, width: int) -> None:
+    assert cells(cut(one_line(text), width)) <= width
+
+
+def test_text_of_every_script_stays_as_it_is() -> None:
+    for text in ("Ünïcödé", "日本語", "שלום", "e\u0301", "🎉 done"):
+        assert one_line(text) == text
+    assert cells("日本") == 4
+    assert cut("日本語", 5) == "日本…"
