@@ -15,10 +15,10 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from pydantic import BaseModel
 
-from bench.processes import COMMAND, running
+from bench.processes import COMMAND, clean_environment, running
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.tools.tasks import EXTENSION, TaskParams
 from tests.api.scripted_upstream import REPO, ScriptedUpstream, ok
@@ -26,6 +26,7 @@ from tests.mcp.conftest import Host, Json, new_token
 from tests.mcp.test_access import Person, person  # noqa: F401 - a fixture
 from tests.mcp.test_tools import call, demo_repo, structured, until_terminal
 from tests.tasks.client import DECLARED, START, TaskHost
+from tests.test_command_line import home as daemon_home  # noqa: F401 - a fixture
 
 
 async def test_a_real_run_is_a_task_until_it_ends_and_then_its_result(real: TaskHost) -> None:
@@ -148,7 +149,6 @@ class TakesTasks(ClientExtension):
 
 
 async def test_the_sdks_client_with_the_extension_gets_the_result_of_a_task(real: TaskHost) -> None:
-    assert issubclass(CreatedTask, BaseModel)
     repo = await demo_repo(real.host)
     headers = {"Authorization": f"Bearer {real.host.token}"}
     async with (
@@ -158,6 +158,17 @@ async def test_the_sdks_client_with_the_extension_gets_the_result_of_a_task(real
         ) as client,
     ):
         done = await client.call_tool(START, {"repoId": repo, "prompt": "x", "createBranch": True, "wait": True})
+    assert done.structured_content is not None
+    assert (done.structured_content["ended"], done.structured_content["run"]["status"]) == (True, "success")
+
+
+@pytest.mark.slow
+async def test_on_standard_input_a_task_needs_no_header(daemon_home: Path) -> None:  # noqa: F811
+    environment = clean_environment({"MOGPLEX_HOME": str(daemon_home), "MOGPLEX_LOCAL_HARNESS": "demo"})
+    stdio = stdio_client(StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "stdio"], env=environment))
+    async with Client(stdio, mode="2026-07-28", extensions=[TakesTasks()]) as client:
+        start = {"repoId": "demo/hello", "prompt": "x", "createBranch": True, "wait": True}
+        done = await client.call_tool(START, start)
     assert done.structured_content is not None
     assert (done.structured_content["ended"], done.structured_content["run"]["status"]) == (True, "success")
 

@@ -164,6 +164,23 @@ async def test_a_run_that_mogplex_has_forgotten_is_told_as_it_is_shown(
     assert told["result"]["structuredContent"]["error"]["code"] == "NOT_FOUND"
 
 
+@pytest.fixture
+def _read_once_a_minute(monkeypatch: pytest.MonkeyPatch, _read_fifty_times_as_often: None) -> None:
+    monkeypatch.setattr("mogplex_mcp.app.Watchers", partial(Watchers, pace=Pace(busy=60, idle=60)))
+
+
+@pytest.mark.usefixtures("_read_once_a_minute")
+async def test_a_cancelled_run_is_read_at_once(agent: TaskHost, upstream: ScriptedUpstream) -> None:
+    name = (await agent.start("repo-1"))["taskId"]
+    async with listening(agent, name) as stream:
+        assert (await stream.next())["status"] == "working"
+        ends(upstream, "cancelled")
+        cancelled = {"run": {**RUN, "status": "cancelled"}, "status": "cancelled", "alreadyTerminal": False}
+        upstream.answers(ok(cancelled), on="POST /runs/run-1/cancel")
+        await agent.ask("tasks/cancel", taskId=name)
+        assert (await stream.next())["status"] == "cancelled"
+
+
 async def test_a_real_run_is_heard_of_until_it_ends(real: TaskHost) -> None:
     name = (await real.start(await demo_repo(real.host)))["taskId"]
     async with listening(real, name) as stream:
