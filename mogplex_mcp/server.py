@@ -36,6 +36,7 @@ from mogplex_mcp.tools.questions import UndecidedError, ask
 from mogplex_mcp.tools.registry import TOOL_SCOPES, TOOLS, call_tool
 from mogplex_mcp.tools.repo_lists import RepoLists
 from mogplex_mcp.tools.resources import list_resources, read_resource
+from mogplex_mcp.tools.results import for_revision
 from mogplex_mcp.tools.run_tasks import RunTasks
 from mogplex_mcp.tools.session_pushes import SessionPushes
 from mogplex_mcp.tools.subscriptions import Subscriptions
@@ -119,7 +120,7 @@ class Handlers:
         if result.is_error and ctx.request is not None:
             # For the request's log line.
             ctx.request.scope["tool_error"] = result.structured_content["error"]["code"]
-        return result
+        return for_revision(result, ctx.protocol_version)
 
     async def list_prompts(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         """``prompts/list``."""

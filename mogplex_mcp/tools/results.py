@@ -9,6 +9,9 @@ from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES
 from mogplex_mcp.tools.errors import error_result
 from mogplex_mcp.tools.tool import Json
 
+LINKS_SINCE = "2025-06-18"
+"""The protocol revision whose results first had ``resource_link`` (MCP specification, changelog)."""
+
 
 def result_of(data: Json) -> types.CallToolResult:
     """The tool result that carries this data; an error when it is too large for a host to show."""
@@ -25,6 +28,13 @@ def result_of(data: Json) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=text), *_links(data)], structured_content=data
     )
+
+
+def for_revision(result: types.CallToolResult, revision: str) -> types.CallToolResult:
+    """The result as a client of this protocol revision reads it: before 2025-06-18 nobody knew of links."""
+    if revision >= LINKS_SINCE or len(result.content) == 1:
+        return result
+    return result.model_copy(update={"content": [c for c in result.content if not isinstance(c, types.ResourceLink)]})
 
 
 def _links(data: Json) -> list[types.ResourceLink]:

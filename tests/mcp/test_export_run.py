@@ -37,6 +37,13 @@ async def run_agent(host: Host, prompt: str) -> str:
     return run_id
 
 
+async def export(host: Host, revision: str, **arguments: object) -> Json:
+    """The tool result as a client of this protocol revision gets it."""
+    params = {"name": "mogplex_export_run", "arguments": arguments}
+    result: Json = (await host.rpc("tools/call", params, MCP_Protocol_Version=revision))["result"]
+    return result
+
+
 async def test_each_format_and_scope_gives_the_run_as_a_text_that_is_a_resource_too(
     host: Host, other_token: str
 ) -> None:
@@ -70,7 +77,7 @@ async def test_each_format_and_scope_gives_the_run_as_a_text_that_is_a_resource_
 async def test_a_long_run_is_where_the_answer_points_to_and_its_end_in_the_answer(host: Host) -> None:
     run_id = await run_agent(host, LONG)
     for format_, scope in (("json", "full"), ("jsonl", "timeline"), ("markdown", "full"), ("markdown", "timeline")):
-        result = await host.tool("mogplex_export_run", runId=run_id, format=format_, scope=scope)
+        result = await export(host, "2025-11-25", runId=run_id, format=format_, scope=scope)
         data: Json = result["structuredContent"]
         assert "text" not in data
         assert "Too long" in data["notice"]
@@ -81,6 +88,11 @@ async def test_a_long_run_is_where_the_answer_points_to_and_its_end_in_the_answe
         assert resource["mimeType"] == data["mimeType"]
         assert len(resource["text"]) > BOUND
         assert all(f"{number} é" in resource["text"] for number in range(300))
+    for revision, kinds in (("2025-03-26", ["text"]), ("2025-06-18", ["text", "resource_link"])):
+        result = await export(host, revision, runId=run_id)
+        assert [content["type"] for content in result["content"]] == kinds
+    modern = await host.post_modern("tools/call", {"name": "mogplex_export_run", "arguments": {"runId": run_id}})
+    assert modern.json()["result"]["content"] == result["content"]
     for format_ in FORMATS:
         exported = await call(host, "mogplex_export_run", runId=run_id, format=format_, scope="result")
         assert "299 é" not in exported["text"]
