@@ -1,4 +1,4 @@
-"""Resources of an account: its repositories, its runs, and each run's events and transcript."""
+"""Resources of an account: its repositories, its runs, and what is told of each run: events, transcript, exports."""
 
 from __future__ import annotations
 

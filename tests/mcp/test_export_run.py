@@ -99,6 +99,20 @@ async def test_a_long_run_is_where_the_answer_points_to_and_its_end_in_the_answe
         assert "output_tokens" in exported["text"]
 
 
+@pytest.mark.parametrize(("limit", "most", "events"), [("MAX_EVENTS", 2, 2), ("MAX_BYTES", 1, 1)])
+async def test_of_a_run_that_is_too_long_to_keep_the_beginning_comes_and_it_is_said(
+    host: Host, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, events: int
+) -> None:
+    run_id = await run_agent(host, SHORT)
+    monkeypatch.setattr(f"mogplex_mcp.runs.export.{limit}", most)
+    exported = await call(host, "mogplex_export_run", runId=run_id, format="json")
+    assert exported["eventsTruncated"] is True
+    whole = json.loads(exported["text"])
+    assert whole["truncatedReason"] == exported["truncatedReason"]
+    assert f"first {events}" in whole["truncatedReason"]
+    assert len(whole["events"]) == events
+
+
 async def test_a_format_or_scope_that_is_none_is_refused_by_name(host: Host) -> None:
     for argument in ("format", "scope"):
         refused = await call(host, "mogplex_export_run", runId="0" * 8, **{argument: "pdf"})
