@@ -115,7 +115,8 @@ class ChangeMethods:
             raise
 
     async def _push_new_runs(self, ctx: Context) -> None:
-        if not can_push(ctx) or subscriptions_of(ctx) or current_caller().missing((TOOLS_READ,)):
+        told = not can_push(ctx) or any(each.list_changed for each in subscriptions_of(ctx))
+        if told or current_caller().missing((TOOLS_READ,)):
             return
 
         async def start(call: Call) -> None:

@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import Any
 
 import mcp_types as types
+import structlog
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -25,6 +26,8 @@ from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.subscriptions import Subscription, Subscriptions, TooManySubscriptionsError
 
 _KEY = "mogplex-pushes"
+
+_log = structlog.stdlib.get_logger(__name__)
 
 RequestContext = ServerRequestContext[dict[str, Any], Any]
 
@@ -54,21 +57,31 @@ class SessionPushes:
         connection = _connection(ctx)
         mine: dict[str | None, Subscription] = connection.state.setdefault(_KEY, {})
         grant_id = call.caller.grant_id
-        if grant_id in mine:
-            return mine[grant_id]
+        if grant_id not in mine:
+            mine[grant_id] = self._begin(connection, mine, call)
+        if not any(subscription.list_changed for subscription in mine.values()):
+            mine[grant_id].list_changed = True
+        return mine[grant_id]
+
+    def _begin(self, connection: Connection, mine: dict[str | None, Subscription], call: Call) -> Subscription:
+        grant_id = call.caller.grant_id
         with ExitStack() as stack:
             try:
                 subscription = stack.enter_context(self._subscriptions.open(call))
             except TooManySubscriptionsError:
                 raise MCPError(types.INTERNAL_ERROR, "Too many open subscriptions: end some sessions.") from None
-            subscription.list_changed = not mine
-            mine[grant_id] = subscription
             stack.callback(mine.pop, grant_id)
             pushing = self._push(connection, subscription, grant_id)
             # In a context of its own: it outlives the request that began it.
             task = asyncio.get_running_loop().create_task(pushing, context=Context())
             ending = stack.pop_all()
-        task.add_done_callback(lambda _: ending.close())
+
+        def ended(task: asyncio.Task[None]) -> None:
+            ending.close()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("push_broken", exc_info=error)
+
+        task.add_done_callback(ended)
         connection.exit_stack.callback(task.cancel)
         return subscription
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -33,6 +33,8 @@ MAX_LISTED = 10
 SUBSCRIPTIONS_PER_ACCOUNT = 100
 """A session of the earlier protocol is one, too."""
 MAX_SUBSCRIPTIONS = 4_000
+RUNS_PER_ACCOUNT = 500
+"""Runs that an account's subscriptions follow together: this process watches a few thousand, for everybody."""
 PACE_SECONDS = 0.5
 """Between two rounds of telling: nothing is told more often."""
 
@@ -69,7 +71,7 @@ class Subscriptions:
         mine = self._open.get(account, set())
         if len(mine) >= SUBSCRIPTIONS_PER_ACCOUNT or sum(map(len, self._open.values())) >= MAX_SUBSCRIPTIONS:
             raise TooManySubscriptionsError
-        subscription = Subscription(call)
+        subscription = Subscription(call, lambda: self._following(account) < RUNS_PER_ACCOUNT)
         if self._closed:
             subscription.close()
         self._open.setdefault(account, set()).add(subscription)
@@ -80,6 +82,9 @@ class Subscriptions:
             self._open[account].discard(subscription)
             if not self._open[account]:
                 del self._open[account]
+
+    def _following(self, account: str) -> int:
+        return sum(subscription.following for subscription in self._open.get(account, ()))
 
     def close(self) -> None:
         """This process stops: everybody is told what is left to tell, and then that there is no more."""
@@ -109,6 +114,11 @@ class _Followed:
     event: str | None = None
     task: asyncio.Task[None] | None = None
 
+    @property
+    def live(self) -> bool:
+        """Whether it is followed, or about to be."""
+        return self.follower is not None or not self.settled.is_set()
+
 
 class Subscription:
     """Used within ``Subscriptions.open``.
@@ -119,11 +129,12 @@ class Subscription:
         broken: Whether something that was promised cannot be kept: a run is readable no longer.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, may_follow: Callable[[], bool]) -> None:
         self.list_changed = False
         self.task_ids: frozenset[str] = frozenset()
         self.broken = False
         self._call = call
+        self._may_follow = may_follow
         self._uris: dict[str, tuple[str | None, str | None]] = {}
         self._runs: dict[str, _Followed] = {}
         self._pending: dict[str, Notice] = {}
@@ -135,6 +146,11 @@ class Subscription:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leave = call.changes.subscribe(call.caller.account, self._take)
 
+    @property
+    def following(self) -> int:
+        """How many runs it follows, or is about to."""
+        return sum(followed.live for followed in self._runs.values())
+
     async def want(self, uri: str) -> bool:
         """Hear of changes of a resource: of what runs there are, of a run, its events, its transcript.
 
@@ -142,7 +158,7 @@ class Subscription:
             Whether this is such a resource; of others nothing is ever told.
 
         Raises:
-            MogplexError: The run cannot be read.
+            MogplexError: The run cannot be read; SERVICE_UNAVAILABLE: the account follows as many as it may.
             ValueError: There are ``MAX_URIS`` already.
         """
         named = _TOLD.fullmatch(uri)
@@ -158,6 +174,8 @@ class Subscription:
             self._listing = self._listing or self._start(self._follow_unfinished())
             return True
         run_id = unquote(quoted)
+        if run_id not in self._runs and not self._may_follow():
+            raise MogplexError("SERVICE_UNAVAILABLE", "This account follows as many runs as it may.", retry_after=30)
         followed = self._follow(run_id, uri)
         try:
             await followed.settled.wait()
@@ -266,6 +284,8 @@ class Subscription:
                 followed.event = follower.newest_event_id
                 followed.settled.set()
                 await follower.finished()
+                # The list of runs shows how it ended, although nobody follows it any more.
+                await seen(call, follower.run)
         except MogplexError as error:
             self._lose(run_id, followed, error)
         else:
@@ -303,7 +323,8 @@ class Subscription:
                 _log.exception("runs_not_listed")
                 pages = []
             for run_id in (str(run["runId"]) for page in pages for run in page.runs):
-                if sum(RUNS_URI in followed.uris for followed in self._runs.values()) < MAX_LISTED:
+                listed = sum(followed.live and RUNS_URI in followed.uris for followed in self._runs.values())
+                if listed < MAX_LISTED and (run_id in self._runs or self._may_follow()):
                     self._follow(run_id, RUNS_URI)
             await self._more_runs.wait()
 
@@ -311,5 +332,10 @@ class Subscription:
         # In a context of its own: it outlives the request that began it, and acts for nobody but the account.
         task = asyncio.get_running_loop().create_task(work, context=Context())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("subscription_broken", exc_info=error)

@@ -206,6 +206,26 @@ async def test_requests_under_way_count_as_resources(desk: Desk, monkeypatch: py
     await desk.watchers.close()
 
 
+async def test_an_account_follows_so_many_runs_and_again_when_one_is_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RUNS_PER_ACCOUNT", 2)
+    for number in range(1, 4):
+        desk.mogplex.run(f"run-{number}")
+    subscriptions = Subscriptions()
+    with subscriptions.open(desk.call) as first, subscriptions.open(desk.call) as second:
+        assert await first.want(STATE)
+        assert await first.want(EVENTS)
+        assert await second.want(STATE)
+        for subscription in (first, second):
+            with pytest.raises(MogplexError) as refused:
+                await subscription.want(f"{RUNS}/run-2")
+            assert refused.value.code == "SERVICE_UNAVAILABLE"
+        second.unwant(STATE)
+        assert await first.want(f"{RUNS}/run-2")
+    await desk.watchers.close()
+
+
 async def test_closing_gives_what_is_left_and_then_ends(desk: Desk) -> None:
     subscriptions = Subscriptions()
     with subscriptions.open(desk.call) as subscription:
