@@ -86,8 +86,8 @@ async def print_so_far(session: Session, run_id: str, *, since: str | None) -> E
     """
     async with _following(session, run_id, since) as follower:
         timeline = Timeline(session.output, str)
-        while not follower.up_to_date:
-            timeline.event(await anext(follower))
+        async for event in follower.so_far():
+            timeline.event(event)
         await seen(session.call, follower.run)
         _say_if_truncated(session, follower)
     return Exit.SUCCESS

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 import click
 import httpx2
@@ -62,25 +62,13 @@ class Session:
     command: str
 
 
-class Work(Protocol):
-    """What a command does."""
-
-    def __call__(self, session: Session, **arguments: Any) -> Awaitable[Exit]:
-        """Do it.
-
-        Args:
-            session: What is at hand.
-            arguments: As given; ``repo`` and ``run`` are names, and may be asked about.
-        """
-
-
 def perform(common: Common, work: Callable[..., Awaitable[Exit]], **arguments: Any) -> NoReturn:
     """Do a command's work and end the process with its exit code.
 
     Args:
         common: The options that every command has.
-        work: A ``Work``.
-        arguments: Its arguments.
+        work: What it does, called with a ``Session`` and the arguments.
+        arguments: As given; ``repo`` and ``run`` are names, and may be asked about.
     """
     output = Output(json=common.json)
     settings = command_settings(mcp_data_dir=common.data_dir)

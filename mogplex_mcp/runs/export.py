@@ -67,10 +67,11 @@ async def read_whole(
     events: list[RunEvent] = []
     room = MAX_BYTES
     async with watchers.follow(account, credential, run_id) as follower:
-        while not follower.up_to_date and len(events) < MAX_EVENTS and room > 0:
-            event = await anext(follower)
+        async for event in follower.so_far():
             room -= len(encode(event.wire()))
             events.append(event)
+            if len(events) == MAX_EVENTS or room <= 0:
+                break
         cut = None if follower.up_to_date else f"These are the first {len(events)}; following the run gives all."
         return follower.run, events, cut or follower.truncated
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 
 from mogplex_mcp.api import MogplexError, Run, RunEvent
 from mogplex_mcp.runs.watched_run import FINAL_CODES, WatchedRun
@@ -91,6 +92,18 @@ class Follower:
                 raise StopAsyncIteration
             else:
                 await watched.changed()
+
+    async def so_far(self) -> AsyncIterator[RunEvent]:
+        """The events that have happened, without waiting for others to come.
+
+        Raises:
+            MogplexError: The run cannot be read any more.
+        """
+        while not self.up_to_date:
+            if self.waiting:
+                await self._next_change()
+            elif (event := await anext(self, None)) is not None:
+                yield event
 
     async def changed(self) -> None:
         """Wait for the next change of the run, or of its events."""

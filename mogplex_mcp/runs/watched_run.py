@@ -233,7 +233,8 @@ class WatchedRun:
         moved = self.run is None or self.run.wire() != reading.run.wire()
         self.run = reading.run
         news = self.history.add(reading.events)
-        self.caught_up = self.caught_up or not reading.more
+        settled = not self.caught_up and not reading.more
+        self.caught_up = self.caught_up or settled
         if self.history.full:
             self.truncated = HISTORY_FULL
             self.source.take_no_more()
@@ -247,7 +248,7 @@ class WatchedRun:
             self._tell("run")
         if self.ended:
             self._tell("ended")
-        if news or moved or self.ended:
+        if news or moved or settled or self.ended:
             self._wake()
 
     def _complete(self, reading: Reading, news: int) -> bool:

@@ -186,3 +186,13 @@ async def test_what_an_agent_says_stays_on_its_line_and_commands_no_terminal(
         event,
         {"runId": "run-1", "status": "success"},
     ]
+
+
+async def test_events_that_hosted_mogplex_does_not_show_are_told_of(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    events = [{"id": f"e{number}", "type": "log", "message": str(number)} for number in range(200)]
+    upstream.answers(ok({"run": RUN, "events": events}), on="GET /runs/run-1/events")
+    done = await typed(hosted, "runs", "events", "run-1", MOGPLEX_API_KEY=TOKEN)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 200)
+    assert "first 200 events only" in done.stderr

@@ -11,6 +11,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from bench.processes import COMMAND
 from tests.commands.conftest import Mogplex, Terminal, read_until
@@ -248,16 +250,13 @@ def test_an_export_is_a_new_file_whose_path_is_printed(mogplex: Mogplex, finishe
     (told,) = mogplex.records("runs", "export", run_id, "--format", "json", "--output", str(file))
     assert told == {"runId": run_id, "path": str(file), "format": "json", "scope": "full"}
     assert json.loads(file.read_text())["run"]["runId"] == run_id
-    file.write_text("precious")
-    refused = mogplex("runs", "export", run_id, "--output", str(file))
-    assert (refused.returncode, refused.stdout, file.read_text()) == (1, "", "precious")
-    assert "--force" in refused.stderr
-    assert mogplex("runs", "export", run_id, "--output", str(file), "--force").returncode == 0
-    assert "hello" in file.read_text()
-    nowhere = mogplex("runs", "export", run_id, "--output", str(tmp_path / "none" / "run.md"))
-    assert nowhere.returncode == 1
-    assert "Traceback" not in nowhere.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+async def test_what_was_started_here_is_known_to_a_host_on_standard_input(mogplex: Mogplex, finished: str) -> None:
+    parameters = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "stdio"], env=mogplex.environment())
+    async with Client(stdio_client(parameters)) as host:
+        runs = (await host.call_tool("mogplex_list_runs", {"limit": 100})).structured_content["runs"]
+    assert finished in [run["runId"] for run in runs]
 
 
 def test_sandboxes_are_listed_and_stopped_elsewhere(mogplex: Mogplex, finished: str) -> None:

@@ -17,7 +17,10 @@ from hypothesis import strategies as some
 from mogplex_mcp.cli import main
 from mogplex_mcp.commands.auth_json import AuthFileError, stored_token
 from mogplex_mcp.commands.exit_codes import exit_code_for, exit_codes_table
+from mogplex_mcp.commands.export_file import new_file, write_file
+from mogplex_mcp.commands.failures import CommandError
 from mogplex_mcp.commands.terminal_text import cells, cut, one_line
+from mogplex_mcp.runs.export import Exported
 
 TOKEN = "mog_stored0123456789"
 
@@ -165,3 +168,28 @@ def test_text_of_every_script_stays_as_it_is() -> None:
         assert one_line(text) == text
     assert cells("日本") == 4
     assert cut("日本語", 5) == "日本…"
+
+
+def test_a_file_is_written_over_only_when_that_is_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "run.md"
+    assert write_file(file, "first", replace=False) == file
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("first", 0o600)
+    with pytest.raises(CommandError, match="is there already"):
+        write_file(file, "second", replace=False)
+    assert file.read_text() == "first"
+    write_file(file, "second", replace=True)
+    assert file.read_text() == "second"
+    with pytest.raises(CommandError, match="cannot be written"):
+        write_file(tmp_path / "none" / "run.md", "third", replace=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.md"]
+
+
+def test_an_export_stays_below_its_directory_whatever_the_runs_id(tmp_path: Path) -> None:
+    exported = Exported("text", "text/markdown", "md")
+    for run_id in ("../../etc/passwd", "a/b", "run\n1", "..", "x" * 10_000):
+        paths = [new_file(tmp_path / "exports", run_id, "full", exported) for _ in range(2)]
+        assert len({*paths}) == 2
+        for path in paths:
+            assert path.resolve().is_relative_to(tmp_path / "exports")
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+            assert path.read_text() == "text"
