@@ -13,7 +13,7 @@ from tests.runs.simulated import TOKEN, Mogplex, now, simulated
 MINUTES = 5
 
 
-@pytest.mark.parametrize(("tasks", "promised"), [(1, 2.5), (5, 13.0), (20, 50.0)])
+@pytest.mark.parametrize(("tasks", "promised"), [(1, 3.0), (5, 13.0), (20, 50.0)])
 def test_clients_that_ask_as_they_are_told_are_never_refused_and_leave_room(tasks: int, promised: float) -> None:
     told: list[float] = []
     waited: list[float] = []

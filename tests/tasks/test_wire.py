@@ -127,3 +127,10 @@ async def test_a_run_asks_nothing_so_an_answer_is_taken_and_ignored(agent: TaskH
 @pytest.mark.parametrize("method", ["tasks/list", "tasks/result"])
 async def test_what_the_extension_has_dropped_is_not_there(agent: TaskHost, method: str) -> None:
     assert (await agent.refused(method, taskId="x"))["code"] == -32601
+
+
+async def test_an_earlier_revision_is_not_told_of_the_extension(agent: TaskHost) -> None:
+    client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    initialized = (await agent.host.rpc("initialize", client, Accept="application/json"))["result"]
+    assert EXTENSION not in str(initialized["capabilities"])
+    assert "tasks" not in initialized["capabilities"]
