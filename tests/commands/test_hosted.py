@@ -196,3 +196,21 @@ async def test_events_that_hosted_mogplex_does_not_show_are_told_of(
     done = await typed(hosted, "runs", "events", "run-1", MOGPLEX_API_KEY=TOKEN)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 200)
     assert "first 200 events only" in done.stderr
+
+
+async def test_a_person_at_a_terminal_chooses_among_repositories_of_one_name(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    both = [{**REPO, "id": "r1", "full_name": "acme/web"}, {**REPO, "id": "r2", "full_name": "other/web"}]
+    upstream.answers(ok({"repos": both}), on="GET /repos")
+    upstream.answers(ok({**RUN, "replayed": False}, 202), on="POST /runs")
+
+    def choose() -> tuple[int, str]:
+        terminal = Terminal(hosted, "run", "--repo", "web", "Fix it", MOGPLEX_API_KEY=TOKEN)
+        terminal.until(r"1\. acme/web\r\n  2\. other/web\r\nNumber: ")
+        terminal.type("2\n")
+        return terminal.end()
+
+    code, screen = await asyncio.to_thread(choose)
+    assert code == 0, screen
+    assert json.loads(upstream.requests[-1].body)["repoId"] == "r2"

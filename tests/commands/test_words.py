@@ -19,8 +19,10 @@ from mogplex_mcp.commands.auth_json import AuthFileError, stored_token
 from mogplex_mcp.commands.exit_codes import exit_code_for, exit_codes_table
 from mogplex_mcp.commands.export_file import new_file, write_file
 from mogplex_mcp.commands.failures import CommandError
+from mogplex_mcp.commands.session import with_stored_token
 from mogplex_mcp.commands.terminal_text import cells, cut, one_line
 from mogplex_mcp.runs.export import Exported
+from mogplex_mcp.settings import Settings
 
 TOKEN = "mog_stored0123456789"
 
@@ -143,6 +145,24 @@ def test_a_stored_token_that_cannot_be_trusted_is_refused_without_quoting_it(
         stored_token(file)
     assert str(file) in str(refused.value)
     assert TOKEN not in str(refused.value)
+
+
+def with_file(home: Path, **more: object) -> str | None:
+    """The token that a command uses where the Mogplex CLI has signed in."""
+    home.mkdir(exist_ok=True)
+    file = home / "auth.json"
+    file.write_text(json.dumps({"mogplex": TOKEN}))
+    file.chmod(0o600)
+    key = with_stored_token(Settings(home=home, **more)).api_key  # type: ignore[arg-type] # any of its fields
+    return None if key is None else key.get_secret_value()
+
+
+def test_the_stored_token_is_for_hosted_mogplex_alone(tmp_path: Path) -> None:
+    assert with_file(tmp_path) == TOKEN
+    assert with_file(tmp_path, transport="hosted") == TOKEN
+    assert with_file(tmp_path, api_key="mog_given") == "mog_given"
+    for transport in ("process", "live", "daemon", "Process"):
+        assert with_file(tmp_path, transport=transport) is None
 
 
 def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
