@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,3 +31,18 @@ def node() -> str:
     if major is None or int(major[1]) < OLDEST_NODE:
         pytest.fail(f"{found} is {version.strip()}. Install Node {OLDEST_NODE} or newer.")
     return found
+
+
+def report_of(program: Path, job: dict[str, Any]) -> dict[str, Any]:
+    """What a program reports of a job, both as JSON; fails when the program does, say as a client rejects an answer.
+
+    Args:
+        program: Run by Node.
+        job: On its standard input, so that no process list shows a token.
+    """
+    done = subprocess.run(
+        [node(), str(program)], input=json.dumps(job), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report

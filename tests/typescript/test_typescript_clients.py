@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.node_runtime import node
+from tests.node_runtime import report_of
 from tests.running_server import RunningServer, running_server
 
 pytestmark = pytest.mark.slow
@@ -65,17 +64,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 def report(program: Program, server: RunningServer) -> dict[str, Any]:
     """What the client's program reports; it fails when the client rejects an answer."""
     job = {"url": server.url, "token": server.create_token(), "mode": program.mode}
-    done = subprocess.run(
-        [node(), str(Path(__file__).with_name(program.file))],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return report_of(Path(__file__).with_name(program.file), job)
 
 
 def test_a_client_negotiates_the_newest_revision_it_speaks(program: Program, report: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.processes import COMMAND, clean_environment
-from tests.node_runtime import node
+from tests.node_runtime import report_of
 from tests.running_server import RunningServer, running_server
 
 pytestmark = pytest.mark.slow
@@ -41,17 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def run_program(file: str, server: RunningServer, mode: object = None) -> dict[str, Any]:
     """What a client's program reports; it fails when the client rejects an answer."""
     job = {"url": server.url, "token": server.create_token(), "mode": mode}
-    done = subprocess.run(
-        [node(), str(Path(__file__).with_name(file))],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return report_of(Path(__file__).with_name(file), job)
 
 
 @pytest.fixture(scope="module", params=["legacy", "auto"])
