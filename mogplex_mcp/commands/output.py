@@ -6,19 +6,24 @@ that neither the locale nor an escape sequence in a text changes what arrives.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
 from mogplex_mcp.commands.terminal_text import cells, cut, one_line
 
 Json = Mapping[str, Any]
+
+
+class OutputError(Exception):
+    """Standard output cannot be written, and not because nobody reads; the message says why."""
 
 
 class Output:
@@ -35,9 +40,13 @@ class Output:
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
+        # Python has none for what the shell has closed (`>&-`). In order: the event loop must not get their numbers.
+        sys.stdin, sys.stdout, sys.stderr = (
+            stream or _nowhere(mode) for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+        )
         for stream in (sys.stdout, sys.stderr):
             # A locale that lacks a letter must not end the command.
-            if hasattr(stream, "reconfigure"):
+            if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.live = terminal and not json
@@ -51,19 +60,19 @@ class Output:
 
     def record(self, record: Json) -> None:
         """Print an object for programs."""
-        click.echo(_encode(record))
+        self._print(_encode(record))
 
     def line(self, text: str = "") -> None:
         """Print a line for people, whatever it holds made fit for a terminal."""
-        click.echo(one_line(text))
+        self._print(one_line(text))
 
     def path(self, path: Path) -> None:
         """Print a path, exactly as it is where programs read it."""
-        click.echo(one_line(path) if self.live else os.fsencode(path))
+        self._print(one_line(path) if self.live else os.fsencode(path))
 
     def styled(self, *parts: tuple[str, str | None]) -> None:
         """Print a line of parts, each of a colour where there are colours."""
-        click.echo(" ".join(self._paint(one_line(text), colour) for text, colour in parts), color=self._colours)
+        self._print(" ".join(self._paint(one_line(text), colour) for text, colour in parts))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows in columns; on a terminal no row is longer than a line, and the first column is whole."""
@@ -74,7 +83,7 @@ class Output:
             line = "  ".join(padded).rstrip()
             if self.live:
                 line = cut(line, max(self.width, widths[0]))
-            click.echo(self._paint(line, None if number else "bright_black"), color=self._colours)
+            self._print(self._paint(line, None if number else "bright_black"))
 
     def note(self, text: str, **data: object) -> None:
         """Tell something that is no result."""
@@ -97,14 +106,32 @@ class Output:
     def draw(self, text: str) -> None:
         """Draw a line that the next one replaces. Only where ``live``."""
         shown = self._paint(cut(one_line(text), self.width - 1), "bright_black")
-        click.echo(f"\r\x1b[2K{shown}", nl=False, color=True)
+        self._print(f"\r\x1b[2K{shown}", nl=False)
 
     def erase(self) -> None:
         """Take away what was drawn."""
-        click.echo("\r\x1b[2K", nl=False, color=True)
+        self._print("\r\x1b[2K", nl=False)
+
+    def _print(self, text: str | bytes, *, nl: bool = True) -> None:
+        """Print on standard output.
+
+        Raises:
+            BrokenPipeError: Nobody reads any more.
+            OutputError: It cannot be written.
+        """
+        try:
+            click.echo(text, nl=nl, color=self.live)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"Standard output cannot be written: {error.strerror}.") from None
 
     def _paint(self, text: str, colour: str | None) -> str:
         return click.style(text, fg=colour) if colour and self._colours else text
+
+
+def _nowhere(mode: str) -> TextIO:
+    return cast("TextIO", open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123 - it stays open as long as the process
 
 
 def _encode(record: Json) -> str:

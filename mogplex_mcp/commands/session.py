@@ -22,7 +22,7 @@ from mogplex_mcp.commands.auth_json import AuthFileError, stored_token
 from mogplex_mcp.commands.exit_codes import Exit
 from mogplex_mcp.commands.failures import CommandError, from_mogplex, from_undecided
 from mogplex_mcp.commands.options import Common
-from mogplex_mcp.commands.output import Output
+from mogplex_mcp.commands.output import Output, OutputError
 from mogplex_mcp.commands.terminal_text import one_line
 from mogplex_mcp.event_loop import fastest_loop
 from mogplex_mcp.logs import configure_logging
@@ -78,13 +78,21 @@ def perform(common: Common, work: Callable[..., Awaitable[Exit]], **arguments: A
     except CommandError as error:
         error.show(output)
         code = error.exit_code
+    except OutputError as error:
+        _discard_output()
+        CommandError(str(error)).show(output)
+        code = Exit.FAILED
     except BrokenPipeError:
-        # Nobody reads any more; neither would Python's last flush find anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = Exit.NOBODY_READS
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     sys.exit(code)
+
+
+def _discard_output() -> None:
+    """Nobody takes it any more: neither would Python's last flush find anybody."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(

@@ -181,6 +181,14 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(mogplex: Mogplex
     assert done.stdout.splitlines()[1] == "141"
 
 
+def test_output_that_cannot_be_written_is_a_failure_in_a_sentence(mogplex: Mogplex) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = mogplex.begin("repos", "list", stdout=full)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told == "error: Standard output cannot be written: No space left on device.\n"
+
+
 def test_a_person_watches_a_timeline_in_words_with_a_line_that_tells_how_the_run_stands(
     mogplex: Mogplex, tmp_path: Path
 ) -> None:
