@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated, Serv
 
 from bench.simulated_mogplex import PlannedRun, SimulatedMogplex
 from mogplex_mcp.runs import Pace, Watchers
+from mogplex_mcp.serving import listen
 from mogplex_mcp.settings import Settings
 from tests.mcp.conftest import Host, serving
 from tests.mcp.test_tools import call, demo_repo
@@ -28,6 +30,8 @@ from tests.runs.hosting import over_http
 
 PATIENCE = 30.0
 PACE = Pace().scaled(0.02)
+IDLE_SECONDS = 0.5
+"""Sessions without a request under way end after so long, in tests with a private Mogplex."""
 TOKEN = "mog_tests0123456789"
 RUNS = "mogplex://runs"
 UNKNOWN = f"{RUNS}/00000000-0000-0000-0000-000000000000"
@@ -152,15 +156,16 @@ class PrivateHost:
         """A host with another token."""
         return replace(self.host, token=TOKEN + "x")
 
-    def run(self, *, events: int = 0, ends: float = 1.5) -> str:
+    def run(self, *, events: int = 0, ends: float = 1.5, padding: int = 0) -> str:
         """A run that began now.
 
         Args:
             events: How many it has, until it ends.
             ends: Seconds from now.
+            padding: Characters that make its id longer.
         """
         now = time.monotonic()
-        run_id = f"run-{len(self.mogplex.runs) + 1}"
+        run_id = f"run-{len(self.mogplex.runs) + 1}" + "x" * padding
         came = tuple(now + (number + 1) * ends / (events + 1) for number in range(events))
         self.mogplex.runs[run_id] = PlannedRun(run_id, came, now + ends)
         return run_id
@@ -170,7 +175,15 @@ class PrivateHost:
 async def private_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrivateHost]:
     """A server over hosted Mogplex, which reads runs fifty times as often as it should."""
     monkeypatch.setattr("mogplex_mcp.app.Watchers", partial(Watchers, pace=PACE))
+    monkeypatch.setattr("mogplex_mcp.app.SESSION_IDLE_SECONDS", IDLE_SECONDS)
     mogplex = PrivateMogplex(time.monotonic, limit=0)
     settings = Settings(home=home, url="http://127.0.0.1:1", dev=True, api_rate_limit=0)
     async with over_http(mogplex) as upstream, serving(settings, upstream, TOKEN) as host:
         yield PrivateHost(host, mogplex)
+
+
+def listen_with_small_buffers(host: str, port: int) -> socket.socket:
+    """Like the server's own, but what the network takes off its hands is little."""
+    listening = listen(host, port)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    return listening

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import socket
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
+import httpx2
 import pytest
 from mcp.client.subscriptions import Subscription
 from mcp.shared.exceptions import MCPError
@@ -14,7 +18,18 @@ from mcp_types import SubscriptionFilter
 from tests.mcp.conftest import Host
 from tests.mcp.test_bounds_of_connections import INITIALIZE
 from tests.mcp.test_tools import call
-from tests.subscriptions.hosting import PACE, RUNS, UNKNOWN, PrivateHost, heard_until, modern, start
+from tests.subscriptions.hosting import (
+    PACE,
+    PATIENCE,
+    RUNS,
+    UNKNOWN,
+    PrivateHost,
+    heard_until,
+    listen_with_small_buffers,
+    modern,
+    private_host,
+    start,
+)
 
 
 async def test_a_new_run_is_told_of_and_so_is_the_list(host: Host) -> None:
@@ -95,6 +110,36 @@ async def test_however_many_listen_the_run_is_read_by_one_and_by_nobody_once_the
         before = private.mogplex.answered
         await asyncio.sleep(PACE.idle * 2)
         assert private.mogplex.answered == before
+
+
+async def test_a_client_that_takes_nothing_any_more_is_let_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mogplex_mcp.tools.listen.STUCK_SECONDS", 0.3)
+    monkeypatch.setattr("mogplex_mcp.tools.subscriptions.PACE_SECONDS", 0)
+    # What is on its way to a client fits into a few kilobytes.
+    monkeypatch.setattr("tests.mcp.conftest.listen", listen_with_small_buffers)
+    async with private_host(home, monkeypatch) as private:
+        run_id = private.run(events=150, ends=6, padding=500)
+        # One run under many names, so that there is much to tell.
+        uris = [f"{RUNS}/{run_id[:place]}%78{run_id[place + 1 :]}/events" for place in range(10, 100)]
+        body, headers = private.host.modern("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
+        request = private.host.http.build_request(
+            "POST", private.host.url, json=body, headers=private.host.headers(**headers)
+        )
+        address = httpx2.URL(private.host.url)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, (address.host, address.port))
+            head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+            await loop.sock_sendall(client, f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + request.content)
+            async with asyncio.timeout(PATIENCE):
+                read = [-2, -1]
+                while read[-1] != read[-2] or read[-1] < 5:
+                    await asyncio.sleep(PACE.idle * 2)
+                    read.append(private.mogplex.answered)
+        # It was let go, not told everything.
+        assert time.monotonic() < private.mogplex.runs[run_id].ends
 
 
 async def test_a_new_run_of_somebody_else_is_not_told_of(host: Host, other_token: str) -> None:

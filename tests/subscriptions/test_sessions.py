@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from tests.mcp.conftest import Host, Json
 from tests.mcp.test_access import Person
 from tests.mcp.test_bounds_of_connections import INITIALIZE
 from tests.mcp.test_tools import call
-from tests.subscriptions.hosting import PACE, PATIENCE, RUNS, UNKNOWN, PrivateHost, session, start
+from tests.subscriptions.hosting import IDLE_SECONDS, PACE, PATIENCE, RUNS, UNKNOWN, PrivateHost, session, start
 
 SERVED = ("tools:read", "agents:run")
 
@@ -26,6 +26,8 @@ class RawSession:
     host: Host
     session_id: str
     lines: AsyncIterator[str]
+    close: Callable[[], Awaitable[None]]
+    """Closes the stream; the session is left to itself."""
 
     async def ask(self, method: str, **params: object) -> Json:
         """One request; its result, or error."""
@@ -52,7 +54,7 @@ async def raw_session(host: Host) -> AsyncIterator[RawSession]:
     stream = host.http.stream("GET", host.url, headers=host.headers(Accept="text/event-stream", **headers))
     async with stream as standing:
         await host.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, **headers)
-        yield RawSession(host, opened.headers["mcp-session-id"], standing.aiter_lines())
+        yield RawSession(host, opened.headers["mcp-session-id"], standing.aiter_lines(), standing.aclose)
 
 
 async def test_a_new_run_and_what_was_subscribed_to_is_told_of(host: Host) -> None:
@@ -135,18 +137,26 @@ async def test_a_session_hears_of_a_hundred_resources_at_most(
         await heard.subscribe(f"{RUNS}/{run_id}/events")
 
 
-async def test_a_session_that_ends_leaves_the_run_unread(private: PrivateHost) -> None:
+@pytest.mark.parametrize("ended", ["by its host", "for a newer one", "idle"])
+async def test_a_session_that_ends_leaves_the_run_unread(
+    private: PrivateHost, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    monkeypatch.setattr("mogplex_mcp.sessions.SESSIONS_PER_CALLER", 1)
     run_id = private.run(ends=float("inf"))
     async with raw_session(private.host) as heard:
         assert (await heard.ask("resources/subscribe", uri=f"{RUNS}/{run_id}"))["result"] == {}
         before = private.mogplex.answered
         await asyncio.sleep(PACE.idle * 2)
         assert private.mogplex.answered > before
-        ended = await private.host.http.delete(
-            private.host.url, headers=private.host.headers(Mcp_Session_Id=heard.session_id)
-        )
-        assert ended.status_code == 200
-        await asyncio.sleep(PACE.linger + PACE.idle)
+        match ended:
+            case "by its host":
+                headers = private.host.headers(Mcp_Session_Id=heard.session_id)
+                assert (await private.host.http.delete(private.host.url, headers=headers)).status_code == 200
+            case "for a newer one":
+                assert (await private.host.post(INITIALIZE)).status_code == 200
+            case "idle":
+                await heard.close()
+        await asyncio.sleep(PACE.linger + PACE.idle + IDLE_SECONDS)
         before = private.mogplex.answered
         await asyncio.sleep(PACE.idle * 2)
         assert private.mogplex.answered == before
