@@ -156,7 +156,7 @@ class PrivateHost:
         """A host with another token."""
         return replace(self.host, token=TOKEN + "x")
 
-    def run(self, *, events: int = 0, ends: float = 1.5, padding: int = 0) -> str:
+    def run(self, *, events: int = 0, ends: float = 0.5, padding: int = 0) -> str:
         """A run that began now.
 
         Args:
@@ -173,8 +173,9 @@ class PrivateHost:
 
 @asynccontextmanager
 async def private_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrivateHost]:
-    """A server over hosted Mogplex, which reads runs fifty times as often as it should."""
+    """A server over hosted Mogplex, which reads runs and tells of them many times as often as it should."""
     monkeypatch.setattr("mogplex_mcp.app.Watchers", partial(Watchers, pace=PACE))
+    monkeypatch.setattr("mogplex_mcp.tools.subscriptions.PACE_SECONDS", 0.05)
     monkeypatch.setattr("mogplex_mcp.app.SESSION_IDLE_SECONDS", IDLE_SECONDS)
     mogplex = PrivateMogplex(time.monotonic, limit=0)
     settings = Settings(home=home, url="http://127.0.0.1:1", dev=True, api_rate_limit=0)

@@ -69,7 +69,7 @@ async def test_a_new_run_and_what_was_subscribed_to_is_told_of(host: Host) -> No
 
 
 async def test_what_was_given_up_is_told_of_no_more(private: PrivateHost) -> None:
-    run_id = private.run(events=20, ends=4)
+    run_id = private.run(events=20, ends=1.5)
     events, state = f"{RUNS}/{run_id}/events", f"{RUNS}/{run_id}"
     async with session(private.host) as heard:
         for uri in (events, state):
@@ -201,3 +201,10 @@ async def test_a_revoked_grant_ends_what_is_told(person: Person) -> None:
         await person.on_connections("revoke")
         with pytest.raises(AssertionError, match="the stream ended"):
             await heard.next_told(10)
+
+
+async def test_a_silent_standing_stream_is_kept_alive(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sse_starlette.sse.EventSourceResponse.DEFAULT_PING_INTERVAL", 0.05)
+    async with raw_session(host) as heard, asyncio.timeout(10):
+        while not (await anext(heard.lines)).startswith(": ping"):
+            pass
