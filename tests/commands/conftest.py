@@ -27,6 +27,7 @@ Json = dict[str, Any]
 Done = subprocess.CompletedProcess[str]
 
 SECONDS = 60
+START = ("run", "--repo", "demo/hello", "--create-branch")
 KEPT = ("NO_COLOR", "TERM", "TZ", "CODEX_HOME", "LC_ALL", "LANG")
 """Variables that change what is printed: those of this process do not count."""
 
@@ -66,10 +67,9 @@ class Mogplex:
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def start(self, prompt: str, *options: str) -> str:
+    def start(self, prompt: str) -> str:
         """Start a run; its id."""
-        started, *_ = self.records("run", "--repo", "demo/hello", "--create-branch", *options, prompt)
-        run_id: str = started["runId"]
+        run_id: str = self.records(*START, prompt)[0]["runId"]
         return run_id
 
     def begin(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:

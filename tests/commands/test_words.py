@@ -165,6 +165,27 @@ def test_the_stored_token_is_for_hosted_mogplex_alone(tmp_path: Path) -> None:
         assert with_file(tmp_path, transport=transport) is None
 
 
+def test_codexs_home_stands_in_where_mogplexs_is_not_set_and_has_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, codex = tmp_path / ".mogplex", tmp_path / "codex"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CODEX_HOME", str(codex))
+    monkeypatch.delenv("MOGPLEX_HOME", raising=False)
+    assert Settings().auth_file == codex / "auth.json"
+    assert Settings(home=own).auth_file == own / "auth.json"
+    with_file(own)
+    assert Settings().auth_file == own / "auth.json"
+
+
+def test_sandboxes_are_stopped_elsewhere() -> None:
+    stopped = CliRunner().invoke(main, ("sandboxes", "stop", "a/../b"))
+    assert (stopped.exit_code, stopped.stdout) == (1, "")
+    assert "https://mogplex.com/sandboxes/a%2F..%2Fb" in stopped.stderr
+    for_programs = CliRunner().invoke(main, ("sandboxes", "stop", "s1", "--json"))
+    assert json.loads(for_programs.stderr)["error"]["url"] == "https://mogplex.com/sandboxes/s1"
+
+
 def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AuthFileError):
         stored_token(tmp_path)
