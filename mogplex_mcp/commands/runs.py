@@ -92,7 +92,7 @@ def export_command(common: Common, run: str, **options: object) -> None:
 
 async def _list(session: Session, repo: str | None, status: str | None, limit: int) -> Exit:
     from mogplex_mcp.commands.exit_codes import Exit
-    from mogplex_mcp.tools.list_runs import refresh
+    from mogplex_mcp.tools.fresh_runs import refresh
     from mogplex_mcp.tools.repo_names import repo_id_of
 
     call, output = session.call, session.output

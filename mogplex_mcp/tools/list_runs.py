@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from pydantic import Field
 
-from mogplex_mcp.api import MogplexError
 from mogplex_mcp.auth.scopes import TOOLS_READ
 from mogplex_mcp.store.known_runs import CursorError
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, fit_run, take_within
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.errors import BadArgumentsError
+from mogplex_mcp.tools.fresh_runs import refresh
 from mogplex_mcp.tools.repo_names import repo_id_of
-from mogplex_mcp.tools.seen_runs import seen
 from mogplex_mcp.tools.tool import RUN_SCHEMA, Absent, Arguments, Hints, Identifier, Json, Tool, nullable
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 ENVELOPE_BYTES = 1_000
 """Room for everything in the result but the runs."""
-MAX_ASKED = 5
-"""Unfinished runs that nobody follows and whose state is asked for; each costs one request."""
-UNFINISHED = ("pending", "streaming")
 
 
 class ListRunsArguments(Arguments):
@@ -62,42 +57,6 @@ async def _list_runs(call: Call, arguments: ListRunsArguments) -> Json:
         shown, next_cursor = await page(len(shown))
     notice = f"{left} more unfinished runs are shown as they were seen last." if left else None
     return {"runs": shown, "nextCursor": next_cursor, **({"notice": notice} if notice else {})}
-
-
-async def refresh(call: Call, repo_id: str | None) -> int:
-    """Bring unfinished runs up to date: from those who watch them, a few of the others by asking.
-
-    Args:
-        call: Whose runs.
-        repo_id: Only those of this repository.
-
-    Returns:
-        How many are left as they were seen last.
-    """
-    account = call.caller.account
-    alone: list[str] = []
-    for status in UNFINISHED:
-        page = await call.known.list(account, repo_id=repo_id, status=status, limit=MAX_LIMIT)
-        for run_id in (str(run["runId"]) for run in page.runs):
-            live = call.watchers.snapshot(account, run_id)
-            if live is not None and live.trouble is None:
-                await seen(call, live.run)
-            else:
-                alone.append(run_id)
-    asked = await asyncio.gather(*(_ask(call, run_id) for run_id in alone[:MAX_ASKED]))
-    return len(alone) - sum(asked)
-
-
-async def _ask(call: Call, run_id: str) -> bool:
-    """Bring one run up to date. Returns whether that succeeded: a list of what is known is an answer all the same."""
-    try:
-        run = await call.api.get_run(run_id)
-    except MogplexError as error:
-        if error.code == "UNAUTHORIZED":
-            raise
-        return False
-    await seen(call, run)
-    return True
 
 
 LIST_RUNS = Tool(

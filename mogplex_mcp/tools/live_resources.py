@@ -13,7 +13,7 @@ from mogplex_mcp.api import MogplexError
 from mogplex_mcp.api.compact_json import encode
 from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export, read_whole
 from mogplex_mcp.tools.call import Call
-from mogplex_mcp.tools.list_runs import refresh
+from mogplex_mcp.tools.fresh_runs import refresh
 from mogplex_mcp.tools.seen_runs import seen
 
 REPOS_URI = "mogplex://repos"

@@ -6,10 +6,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from mogplex_mcp.api import Run
-from mogplex_mcp.tools.bounds import fit_run
+from mogplex_mcp.tools.bounds import Json, fit_run
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.changes import RunChanged, RunsChanged
-from mogplex_mcp.tools.tool import Json
 
 _log = structlog.stdlib.get_logger(__name__)
 

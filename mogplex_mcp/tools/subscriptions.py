@@ -22,7 +22,7 @@ from mogplex_mcp.api import MogplexError
 from mogplex_mcp.runs import Follower
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.changes import Change, RunChanged, RunsChanged, TaskChanged
-from mogplex_mcp.tools.list_runs import UNFINISHED
+from mogplex_mcp.tools.fresh_runs import UNFINISHED
 from mogplex_mcp.tools.live_resources import RUNS_URI
 from mogplex_mcp.tools.seen_runs import seen
 

@@ -61,6 +61,15 @@ def test_help_loads_nothing_that_only_a_command_needs() -> None:
     ]
 
 
+def test_commands_start_without_the_sdk() -> None:
+    used = [f"commands.{name}" for name in ("session", "following", "run_words", "export_file")]
+    used += [f"tools.{name}" for name in ("repo_names", "run_names", "fresh_runs", "seen_runs")]
+    loaded = "print({'mcp', 'mcp_types'} & {*sys.modules})"
+    program = f"import sys, {', '.join(f'mogplex_mcp.{name}' for name in used)}; {loaded}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize(
     ("code", "status", "expected"),
     [
