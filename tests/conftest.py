@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+# Programs that tests start are compiled once, as for their users, and not anew at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
