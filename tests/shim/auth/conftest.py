@@ -173,7 +173,6 @@ class World:
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "MOGPLEX_HOME": str(self.home),
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._sites: list[Site] = []
         self._shims: list[Shim] = []
