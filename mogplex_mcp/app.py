@@ -206,13 +206,14 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     )
     # Starlette would redirect to the address with another slash, by the scheme that the proxy in front spoke with us.
     app.router.redirect_slashes = False
-    app.state.subscriptions = subscriptions
+    app.state.subscriptions, app.state.watchers = subscriptions, watchers
     return app
 
 
 def begin_stop(app: Starlette) -> None:
-    """Have open subscriptions say that they end, before the streams that carry them are closed."""
+    """Have subscriptions say that they end, and calls that wait for a run answer, before their streams are closed."""
     app.state.subscriptions.close()
+    app.state.watchers.stop()
 
 
 def _middleware(settings: Settings) -> list[Middleware]:

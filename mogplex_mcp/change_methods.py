@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -47,7 +48,7 @@ class ChangeMethods:
         subscriptions: Who is told of changes.
         pushes: What is told to sessions of the earlier protocol.
         tasks: The tasks that can be listened for.
-        seconds: How long an acknowledgement waits for runs to be read.
+        seconds: How long an acknowledgement, or the answer to a subscription, waits for runs to be read.
     """
 
     as_caller: AsCaller
@@ -105,7 +106,11 @@ class ChangeMethods:
 
     async def _want(self, ctx: Context, call: Call, uri: str) -> bool:
         try:
-            return await self.pushes.start(ctx, call).want(uri)
+            async with asyncio.timeout(self.seconds):
+                return await self.pushes.start(ctx, call).want(uri)
+        except TimeoutError:
+            message = f"The run could not be read within {self.seconds:g} s."
+            raise MogplexError("TIMEOUT", message, suggestion="Subscribe again in a minute.") from None
         except ValueError:
             raise MCPError(types.INVALID_PARAMS, f"At most {MAX_URIS} resources in one session.") from None
         except MogplexError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mogplex_mcp.api import MogplexApi, MogplexError, Run, RunEvent, RunEvents, Upstream
 from mogplex_mcp.api.budget import Kind
@@ -13,6 +13,7 @@ from mogplex_mcp.api.client import MAX_WAIT
 from mogplex_mcp.api.credential import Credential
 
 T = TypeVar("T")
+FirstRead = Literal["call", "nudge"]
 
 PAGE = 200
 """The most events that Mogplex gives at once; without ``after``, the most of all."""
@@ -80,13 +81,16 @@ class Source:
         """From now on read the run's state alone."""
         self._window_full = True
 
-    async def first(self) -> Reading:
-        """Read the run's first events, for somebody who waits for them.
+    async def first(self, kind: FirstRead) -> Reading:
+        """Read the run's first events.
+
+        Args:
+            kind: Whether somebody's call waits for them.
 
         Raises:
             MogplexError: As the API says.
         """
-        answer = await self._ask("call", lambda api: api.list_run_events(self._run_id, limit=PAGE))
+        answer = await self._ask(kind, lambda api: api.list_run_events(self._run_id, limit=PAGE))
         self._status = answer.run.status
         can_wait = self._upstream.route.kind != "hosted" and self._waits.known is not False
         return replace(self._reading(answer), waited=can_wait)

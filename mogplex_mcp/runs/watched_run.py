@@ -13,7 +13,7 @@ import structlog
 from mogplex_mcp.api import MogplexError, Run, RunEvent
 from mogplex_mcp.api.credential import Credential
 from mogplex_mcp.runs.history import History
-from mogplex_mcp.runs.source import PAGE, Reading, Source
+from mogplex_mcp.runs.source import PAGE, FirstRead, Reading, Source
 
 Change = Literal["run", "events", "ended"]
 
@@ -89,12 +89,18 @@ class WatchedRun:
     Args:
         source: Where it is read.
         pace: How often.
+        first: What it is read for first.
         tell: Called with what changed.
         gone: Called when it is watched no longer.
     """
 
     def __init__(
-        self, source: Source, pace: Pace, tell: Callable[[Change], None], gone: Callable[[WatchedRun], None]
+        self,
+        source: Source,
+        pace: Pace,
+        first: FirstRead,
+        tell: Callable[[Change], None],
+        gone: Callable[[WatchedRun], None],
     ) -> None:
         self.source = source
         self.history = History()
@@ -116,17 +122,26 @@ class WatchedRun:
         self._nudged = asyncio.Event()
         self._credentials: list[Credential] = []
         self._leaving: asyncio.TimerHandle | None = None
-        # In a context of its own: it outlives the request that began it, and acts for nobody but the account.
-        self._task = asyncio.get_running_loop().create_task(self._watch(), context=Context())
+        self._first = first
+        self._task = self._begin()
 
     @property
     def followed(self) -> bool:
         """Whether anybody follows."""
         return bool(self._credentials)
 
-    def join(self, credential: Credential) -> None:
+    def _begin(self) -> asyncio.Task[None]:
+        # In a context of its own: it outlives the request that began it, and acts for nobody but the account.
+        return asyncio.get_running_loop().create_task(self._watch(), context=Context())
+
+    def join(self, credential: Credential, first: FirstRead) -> None:
         """Somebody follows."""
         self._credentials.append(credential)
+        if self.run is None and first == "call" and self._first != "call":
+            # A call does not queue with the polls, not even for a run that one of them was to read first.
+            self._first = first
+            self._task.cancel()
+            self._task = self._begin()
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
@@ -151,7 +166,7 @@ class WatchedRun:
             self._leaving.cancel()
         self._task.cancel()
         if self._credentials and not self.ended and self.error is None:
-            self.error = MogplexError("SERVICE_UNAVAILABLE", "This server is stopping.", retry_after=5)
+            self.error = stopping()
         self._gone(self)
         self._wake()
 
@@ -173,7 +188,7 @@ class WatchedRun:
 
     async def _watch(self) -> None:
         try:
-            self._take(await self.source.first())
+            self._take(await self._read_first())
             while not self.ended:
                 await self._next()
         except MogplexError as error:
@@ -181,6 +196,17 @@ class WatchedRun:
         except Exception:
             _log.exception("watcher_broken")
             self._fail(MogplexError("INTERNAL_ERROR", "Watching the run failed; the server's log says why."))
+
+    async def _read_first(self) -> Reading:
+        try:
+            return await self.source.first(self._first)
+        except MogplexError as error:
+            # Calls are repeated further down.
+            if self._first == "call" or error.code in FINAL_CODES:
+                raise
+            delay = max(self._pace.busy, min(error.retry_after or 0.0, self._pace.trouble))
+        await asyncio.sleep(delay)
+        return await self.source.first(self._first)
 
     async def _next(self) -> None:
         nudged = await self._pause()
@@ -284,3 +310,8 @@ class WatchedRun:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def stopping() -> MogplexError:
+    """Why nothing is followed any more."""
+    return MogplexError("SERVICE_UNAVAILABLE", "This server is stopping.", retry_after=5)

@@ -11,8 +11,8 @@ import structlog
 from mogplex_mcp.api import MogplexError, Upstream
 from mogplex_mcp.api.credential import Credential
 from mogplex_mcp.runs.follower import Follower
-from mogplex_mcp.runs.source import NewsWaits, Source
-from mogplex_mcp.runs.watched_run import Change, LiveRun, Pace, WatchedRun
+from mogplex_mcp.runs.source import FirstRead, NewsWaits, Source
+from mogplex_mcp.runs.watched_run import Change, LiveRun, Pace, WatchedRun, stopping
 
 MAX_RUNS = 2_000
 """Runs watched at once."""
@@ -39,10 +39,11 @@ class Watchers:
         self._runs: dict[tuple[str, str], WatchedRun] = {}
         self._listeners: list[Listener] = []
         self._followers = 0
+        self._stopped = False
 
     @asynccontextmanager
     async def follow(
-        self, account: str, credential: Credential, run_id: str, *, since: str | None = None
+        self, account: str, credential: Credential, run_id: str, *, since: str | None = None, kind: FirstRead = "call"
     ) -> AsyncIterator[Follower]:
         """Follow a run. Leaving the block leaves the run as it is.
 
@@ -51,13 +52,15 @@ class Watchers:
             credential: What Mogplex is called with for the account.
             run_id: The run.
             since: Only events after the one with this id.
+            kind: How the run is read first: at once for somebody's call, else among the polls, which leave room for
+                calls; that may take a minute.
 
         Raises:
             MogplexError: What the first read of the run gave (NOT_FOUND, …); BAD_REQUEST when ``since`` is none of the
-                run's events; SERVICE_UNAVAILABLE when too much is followed here.
+                run's events; SERVICE_UNAVAILABLE when too much is followed here, or nothing any more.
         """
-        watched = self._watched(account, credential, run_id)
-        watched.join(credential)
+        watched = self._watched(account, credential, run_id, kind)
+        watched.join(credential, kind)
         self._followers += 1
         try:
             while watched.error is None and not _ready(watched, since):
@@ -84,15 +87,22 @@ class Watchers:
         self._listeners.append(listener)
         return partial(self._listeners.remove, listener)
 
-    async def close(self) -> None:
-        """Stop watching."""
+    def stop(self) -> list[WatchedRun]:
+        """Follow nothing any more: whoever does learns it at once. Returns what was watched."""
+        self._stopped = True
         watched = list(self._runs.values())
         for each in watched:
             each.stop()
-        for each in watched:
+        return watched
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for each in self.stop():
             await each.finished()
 
-    def _watched(self, account: str, credential: Credential, run_id: str) -> WatchedRun:
+    def _watched(self, account: str, credential: Credential, run_id: str, kind: FirstRead) -> WatchedRun:
+        if self._stopped:
+            raise stopping()
         if self._followers >= MAX_FOLLOWERS:
             raise _busy()
         watched = self._runs.get((account, run_id))
@@ -100,7 +110,7 @@ class Watchers:
             self._make_room()
             source = Source(self._upstream, self._waits, run_id, credential)
             key = account, run_id
-            watched = WatchedRun(source, self._pace, partial(self._tell, *key), partial(self._forget, key))
+            watched = WatchedRun(source, self._pace, kind, partial(self._tell, *key), partial(self._forget, key))
             self._runs[key] = watched
         return watched
 

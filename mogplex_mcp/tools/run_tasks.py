@@ -149,7 +149,8 @@ class RunTasks:
 
     async def _tell_while_working(self, call: Call, kept: StoredTask) -> None:
         try:
-            async with call.watchers.follow(kept.account, call.caller.credential, kept.run_id) as follower:
+            credential = call.caller.credential
+            async with call.watchers.follow(kept.account, credential, kept.run_id, kind="nudge") as follower:
                 while not follower.run.terminal:
                     task = self._working(call, kept, follower.run)
                     call.changes.tell(kept.account, TaskChanged(task.detailed()))

@@ -219,9 +219,10 @@ class Subscription:
         """Give what is left, then end."""
         self._closing.set()
         self._news.set()
+        self.end()
 
     def end(self) -> None:
-        """Hear and follow no more."""
+        """Hear and follow no more; may be repeated."""
         self._leave()
         for task in self._tasks:
             task.cancel()
@@ -278,7 +279,7 @@ class Subscription:
         call = self._call
         caller = call.caller
         try:
-            async with call.watchers.follow(caller.account, caller.credential, run_id) as follower:
+            async with call.watchers.follow(caller.account, caller.credential, run_id, kind="nudge") as follower:
                 await seen(call, follower.run)
                 followed.follower, followed.state = follower, follower.run.wire()
                 followed.event = follower.newest_event_id

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from mogplex_mcp.api import MogplexError
+from mogplex_mcp.api import MogplexApi, MogplexError
 from mogplex_mcp.runs import Change, Watchers, watcher
 from mogplex_mcp.runs.history import History
 from mogplex_mcp.runs.watched_run import HISTORY_FULL, WINDOW_FULL
-from tests.runs.simulated import CREDENTIAL, Failure, Mogplex, follow_all, now, rest_of, simulated
+from tests.runs.simulated import CREDENTIAL, TOKEN, Failure, Mogplex, follow_all, now, rest_of, simulated
 
 
 def gaps(mogplex: Mogplex) -> list[float]:
@@ -377,6 +377,63 @@ def test_who_is_stopped_with_the_server_is_told_so() -> None:
             await following
         assert caught.value.code == "SERVICE_UNAVAILABLE"
         assert len(asyncio.all_tasks()) == 1
+
+    simulated(work)
+
+
+def test_once_stopped_nothing_is_followed_any_more() -> None:
+    async def work() -> None:
+        mogplex = Mogplex()
+        mogplex.run()
+        watchers = Watchers(mogplex.upstream())
+        watchers.stop()
+        with pytest.raises(MogplexError, match="stopping"):
+            await follow_all(watchers)
+        assert mogplex.requests == []
+
+    simulated(work)
+
+
+async def wait_for(watchers: Watchers, run_id: str) -> None:
+    """Follow a run as one who only listens."""
+    async with watchers.follow("ann", CREDENTIAL, run_id, kind="nudge") as follower:
+        await follower.finished()
+
+
+def test_whoever_only_listens_leaves_room_for_calls() -> None:
+    async def work() -> None:
+        mogplex = Mogplex()
+        ids = [mogplex.run(f"run-{number}").run_id for number in range(100)]
+        upstream = mogplex.upstream(limit=60)
+        watchers = Watchers(upstream)
+        listening = [asyncio.create_task(wait_for(watchers, run_id)) for run_id in ids]
+        await asyncio.sleep(1)
+        assert len(mogplex.requests) == 40
+        began = now()
+        await MogplexApi(upstream, TOKEN).get_run(ids[0])
+        # One that is in the queue of the listeners does not wait there.
+        async with watchers.follow("ann", CREDENTIAL, ids[-1]) as follower:
+            assert follower.run.run_id == ids[-1]
+        assert now() - began < 1
+        await asyncio.sleep(120)
+        assert len({target for _, target in mogplex.requests}) > 100
+        for each in listening:
+            each.cancel()
+        await watchers.close()
+
+    simulated(work)
+
+
+@pytest.mark.parametrize(
+    "failure", [Failure(502, "SERVICE_UNAVAILABLE"), Failure(0), Failure(429, "RATE_LIMITED", "5")]
+)
+def test_whoever_only_listens_bears_a_first_read_that_fails(failure: Failure) -> None:
+    async def work() -> None:
+        mogplex = Mogplex()
+        mogplex.run().end()
+        mogplex.failures.append(failure)
+        await wait_for(Watchers(mogplex.upstream(limit=60)), "run-1")
+        assert len(mogplex.requests) >= 2
 
     simulated(work)
 
