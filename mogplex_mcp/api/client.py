@@ -73,6 +73,10 @@ class MogplexApi:
         self._deadline = deadline_seconds
         self._kind = kind
 
+    def polling(self) -> MogplexApi:
+        """The same, for reads that go among the polls, before those of runs that are followed, and are made once."""
+        return MogplexApi(self._upstream, self._credential, deadline_seconds=self._deadline, kind="nudge")
+
     def poll_interval(self, runs: int) -> float:
         """Seconds between two reads of one run that this credential can afford, when so many runs are read so."""
         return self._upstream.budgets.of(self._credential).poll_interval(runs)

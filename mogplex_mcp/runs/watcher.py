@@ -82,6 +82,10 @@ class Watchers:
         watched = self._runs.get((account, run_id))
         return watched.snapshot() if watched else None
 
+    def count(self, account: str) -> int:
+        """How many runs are watched for an account."""
+        return sum(owner == account for owner, _ in self._runs)
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tell a listener of every change of every watched run. Returns what ends that."""
         self._listeners.append(listener)

@@ -33,6 +33,8 @@ from mogplex_mcp.tools.tasks import Status, Task, UnknownTaskError
 
 READING_SECONDS = 10.0
 """Within which the events of a run that has ended are read; else the task is shown as working once more."""
+TURN_SECONDS = 10.0
+"""How long reading a run waits for its turn among the polls; then the task is shown as working."""
 RETRY_SECONDS = 10.0
 """Before a run that could not be followed is tried again, at the least."""
 ASKED_SECONDS = 120.0
@@ -173,7 +175,7 @@ class RunTasks:
         """The task as its run is now."""
         try:
             run = await self._run(call, kept)
-            if not run.terminal:
+            if run is None or not run.terminal:
                 return self._working(call, kept, run)
             if run.status == "cancelled":
                 return self._task(call, kept, run, "cancelled", None)
@@ -185,13 +187,15 @@ class RunTasks:
             return self._task(call, kept, None, "completed", api_error_result(error))
         return self._working(call, kept, run) if result is None else self._task(call, kept, run, "completed", result)
 
-    async def _run(self, call: Call, kept: StoredTask) -> Run:
+    async def _run(self, call: Call, kept: StoredTask) -> Run | None:
+        """The run; None when it is not its turn to be read."""
         live = call.watchers.snapshot(kept.account, kept.run_id)
-        run = live.run if live is not None and live.trouble is None else await call.api.get_run(kept.run_id)
-        await seen(call, run)
+        run = live.run if live is not None and live.trouble is None else await _read(call, kept.run_id)
+        if run is not None:
+            await seen(call, run)
         return run
 
-    def _working(self, call: Call, kept: StoredTask, run: Run) -> Task:
+    def _working(self, call: Call, kept: StoredTask, run: Run | None) -> Task:
         return self._task(call, kept, run, "working", None)
 
     def _task(
@@ -200,16 +204,31 @@ class RunTasks:
         created = datetime.fromtimestamp(kept.created_at / 1000, UTC)
         if status != "working":
             self._asked.forget(kept.account, kept.id)
+        polled = self._asked.count(kept.account) + call.watchers.count(kept.account)
         return Task(
             task_id=kept.id,
             status=status,
             created_at=created,
             updated_at=max(created, _moment(run.updated_at if run is not None else None) or created),
             ttl_ms=kept.expires_at - kept.created_at,
-            poll_interval_ms=math.ceil(call.api.poll_interval(self._asked.count(kept.account)) * 1000),
-            message=_in_words(kept.run_id, run),
+            poll_interval_ms=math.ceil(call.api.poll_interval(polled) * 1000),
+            message=_in_words(kept.run_id, run, status),
             payload=result.model_dump(by_alias=True, mode="json", exclude_none=True) if result is not None else None,
         )
+
+
+async def _read(call: Call, run_id: str) -> Run | None:
+    """Read a run within what polls may take: whoever asks for tasks leaves room for calls. None: they have taken it."""
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            return await call.api.polling().get_run(run_id)
+    except TimeoutError:
+        return None
+    except MogplexError as error:
+        if error.code in FINAL_CODES:
+            raise
+    # A call bears what passes soon.
+    return await call.api.get_run(run_id)
 
 
 async def _result(call: Call, kept: StoredTask) -> types.CallToolResult | None:
@@ -244,8 +263,10 @@ class _Asked:
         return max(1, len(self._accounts.get(account, {})))
 
 
-def _in_words(run_id: str, run: Run | None) -> str:
+def _in_words(run_id: str, run: Run | None, status: Status) -> str:
     shown = run_id[:MAX_SHOWN_ID]
+    if run is None and status == "working":
+        return f"The run {shown} had not ended when it was read last; it is read again soon."
     if run is None:
         return f"Mogplex does not know the run {shown} any more."
     if run.terminal:

@@ -41,7 +41,7 @@ async def test_a_start_that_waits_is_answered_with_its_run_and_whoever_follows_l
         headers = {"Authorization": f"Bearer {await asyncio.to_thread(server.create_token)}"}
         begun = asyncio.Event()
 
-        async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
+        async def note(progress: float, total: float | None, message: str | None) -> None:
             begun.set()
 
         async with (

@@ -20,7 +20,7 @@ def test_clients_that_ask_as_they_are_told_are_never_refused_and_leave_room(task
 
     async def client(api: MogplexApi, ends: float) -> None:
         while now() < ends:
-            await api.get_run("run-1")
+            await api.polling().get_run("run-1")
             told.append(api.poll_interval(tasks))
             await asyncio.sleep(told[-1])
 

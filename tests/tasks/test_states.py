@@ -12,6 +12,7 @@ from mogplex_mcp.api import open_upstream
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store import tasks as stored
 from mogplex_mcp.store.tables import tasks
+from mogplex_mcp.tools import run_tasks
 from tests.api.conftest import no_embedded
 from tests.api.scripted_upstream import RUN, ScriptedUpstream, error, hang, ok
 from tests.mcp.conftest import Json, serving
@@ -195,6 +196,32 @@ async def test_how_often_to_ask_is_what_the_account_can_afford_for_all_its_tasks
         await agent.ask("tasks/get", taskId=name)
     upstream.answers(ok({"run": RUN}), on="GET /runs/run-1")
     assert (await agent.ask("tasks/get", taskId=names[0]))["pollIntervalMs"] < 8 * 60_000 / 40
+
+
+async def test_whoever_asks_too_often_leaves_room_for_calls_and_is_not_refused(
+    upstream: ScriptedUpstream, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_tasks, "TURN_SECONDS", 0.1)
+    settings = Settings(home=home, url=upstream.url, dev=True, api_rate_limit=12)
+    async with open_upstream(settings, embedded=no_embedded) as opened, serving(settings, opened, TOKEN) as host:
+        agent = TaskHost(host)
+        task = await agent.start("repo-1")
+        shown = [await agent.ask("tasks/get", taskId=task["taskId"]) for _ in range(10)]
+        assert {each["status"] for each in shown} == {"working"}
+        assert len(asked(upstream)) == 8
+        assert "read again soon" in shown[-1]["statusMessage"]
+        assert structured("mogplex_get_run", await agent.call("mogplex_get_run", runId="run-1")) == {"run": RUN}
+
+
+async def test_followed_runs_are_polled_too_and_make_the_interval_longer(
+    agent: TaskHost, upstream: ScriptedUpstream
+) -> None:
+    task = await agent.start("repo-1")
+    for number in range(2, 7):
+        run = {**RUN, "runId": f"run-{number}"}
+        upstream.answers(ok({"run": run, "events": []}), on=f"GET /runs/run-{number}/events")
+        await agent.call("mogplex_export_run", runId=f"run-{number}")
+    assert (await agent.ask("tasks/get", taskId=task["taskId"]))["pollIntervalMs"] > 6 * 1_500
 
 
 async def test_without_a_limit_a_task_may_be_asked_for_as_often_as_a_run_is_read(
