@@ -6,8 +6,11 @@ writes or single agents other than in events, which every timeline holds.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
@@ -25,6 +28,8 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 MAX_EVENTS = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 """Events that an export holds at most, counted as JSON."""
+
+_ASIDE: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="export")
 
 _KINDS: Final = MappingProxyType(
     {"json": ("application/json", "json"), "jsonl": ("application/jsonl", "jsonl"), "markdown": ("text/markdown", "md")}
@@ -74,6 +79,19 @@ async def read_whole(
                 break
         cut = None if follower.up_to_date else f"These are the first {len(events)}; following the run gives all."
         return follower.run, events, cut or follower.truncated
+
+
+async def export_aside(
+    run: Run,
+    events: Sequence[RunEvent],
+    missing: str | None,
+    *,
+    format: Format,  # noqa: A002 - the documentation's word
+    scope: Scope,
+) -> Exported:
+    """``export``, off the event loop and one at a time: eight megabytes take a while, and others do not wait for it."""
+    work = partial(export, run, events, missing, format=format, scope=scope)
+    return await asyncio.get_running_loop().run_in_executor(_ASIDE, work)
 
 
 def export(run: Run, events: Sequence[RunEvent], missing: str | None, *, format: Format, scope: Scope) -> Exported:  # noqa: A002 - the documentation's word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mogplex_mcp.auth.scopes import TOOLS_READ
-from mogplex_mcp.runs.export import Format, Scope, export, read_whole
+from mogplex_mcp.runs.export import Format, Scope, export_aside, read_whole
 from mogplex_mcp.tools.bounds import MAX_RESULT_BYTES, size
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.live_resources import export_uri
@@ -26,7 +26,7 @@ async def _export_run(call: Call, arguments: ExportRunArguments) -> Json:
     caller, run_id = call.caller, await run_id_of(call, arguments.run_id, changes=False)
     run, events, missing = await read_whole(call.watchers, caller.account, caller.credential, run_id)
     await seen(call, run)
-    exported = export(run, events, missing, format=arguments.format, scope=arguments.scope)
+    exported = await export_aside(run, events, missing, format=arguments.format, scope=arguments.scope)
     about = {
         "resourceUri": export_uri(run.run_id, arguments.format, arguments.scope),
         "mimeType": exported.mime_type,
@@ -34,7 +34,7 @@ async def _export_run(call: Call, arguments: ExportRunArguments) -> Json:
         **({"truncatedReason": missing} if missing else {}),
     }
     whole = {**about, "text": exported.text}
-    if size(whole) <= MAX_RESULT_BYTES:
+    if len(exported.text) <= MAX_RESULT_BYTES and size(whole) <= MAX_RESULT_BYTES:
         return whole
     notice = (
         "Too long to show here: the resource has all of it, for the host or the person to read. For you: scope "

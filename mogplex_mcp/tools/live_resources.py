@@ -11,7 +11,7 @@ import mcp_types as types
 
 from mogplex_mcp.api import MogplexError
 from mogplex_mcp.api.compact_json import encode
-from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export, read_whole
+from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export_aside, read_whole
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.fresh_runs import refresh
 from mogplex_mcp.tools.seen_runs import seen
@@ -126,7 +126,7 @@ async def _read_run(call: Call, uri: str, run_id: str, part: str | None) -> type
     format_, scope = EXPORTS[part]
     run, events, missing = await read_whole(call.watchers, call.caller.account, call.caller.credential, run_id)
     await seen(call, run)
-    exported = export(run, events, missing, format=format_, scope=scope)
+    exported = await export_aside(run, events, missing, format=format_, scope=scope)
     about = {"eventsTruncated": missing is not None, **({"truncatedReason": missing} if missing else {})}
     return _contents(uri, exported.mime_type, exported.text, about)
 

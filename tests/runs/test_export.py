@@ -1,5 +1,6 @@
 """A run as text: what each format and scope holds, and that what an agent said stays text."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mogplex_mcp.api import Run, RunEvent
-from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export
+from mogplex_mcp.runs.export import FORMATS, SCOPES, Format, Scope, export, export_aside
 from tests.api.scripted_upstream import RUN
 
 ENDED = Run.model_validate({**RUN, "status": "failed", "error": "a | b <script>", "branch": {"working": "fix/it"}})
@@ -52,6 +53,17 @@ def test_json_lines_are_the_events_after_one_line_for_the_run() -> None:
     assert (about["type"], about["run"], about["figures"]) == ("run", ENDED.wire(), FIGURES)
     assert rest == events
     assert lines("result") == [about]
+
+
+async def test_while_a_long_run_is_written_others_do_not_wait() -> None:
+    event = RunEvent.model_validate({"id": "1", "type": "assistant_message", "message": "<&>" * 1_000})
+    others = 0
+    writing = asyncio.create_task(export_aside(ENDED, [event] * 2_000, None, format="markdown", scope="full"))
+    while not writing.done():
+        await asyncio.sleep(0)
+        others += 1
+    assert others > 3
+    assert writing.result() == export(ENDED, [event] * 2_000, None, format="markdown", scope="full")
 
 
 def test_markdown_has_metadata_timeline_and_result() -> None:
