@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -40,6 +40,8 @@ RETRY_SECONDS = 10.0
 ASKED_SECONDS = 120.0
 """How long ago a task may have been asked for that still is."""
 MAX_ACCOUNTS = 10_000
+LISTENED_PER_ACCOUNT = 500
+"""Tasks that an account's clients listen for together: this process follows a few thousand runs, for everybody."""
 MAX_SHOWN_ID = 200
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -55,6 +57,7 @@ class RunTasks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._asked = _Asked()
+        self._listened: Counter[str] = Counter()
 
     async def start(self, call: Call, run: StartedRun) -> Task:
         """Make a task of a run that was started. Once this returns, the task is kept.
@@ -117,15 +120,21 @@ class RunTasks:
             task_ids: What the client named.
 
         Returns:
-            Those that the caller may see.
+            Those that the caller may see, as many as there is room for.
         """
+        account = call.caller.account
         mine = [await self._kept(call, task_id) for task_id in dict.fromkeys(task_ids)]
-        found = [kept for kept in mine if kept is not None]
+        room = LISTENED_PER_ACCOUNT - self._listened[account]
+        found = [kept for kept in mine if kept is not None][: max(0, room)]
+        self._listened[account] += len(found)
         quiet = replace(call, report=_say_nothing)
         watching = [asyncio.create_task(self._watch(quiet, kept)) for kept in found]
         try:
             yield [kept.id for kept in found]
         finally:
+            self._listened[account] -= len(found)
+            if not self._listened[account]:
+                del self._listened[account]
             for each in watching:
                 each.cancel()
             if watching:

@@ -135,6 +135,26 @@ async def test_tasks_of_others_and_such_as_never_were_are_left_out_and_nothing_i
         assert nothing.honoured.get("taskIds", []) == []
 
 
+async def test_an_account_listens_for_so_many_tasks_and_for_others_once_it_listens_no_more(
+    agent: TaskHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mogplex_mcp.tools.run_tasks.LISTENED_PER_ACCOUNT", 2)
+    stranger = replace(agent, host=replace(agent.host, token=TOKEN + "x"))
+    names = [(await agent.start("repo-1"))["taskId"] for _ in range(3)]
+    async with listening(agent, *names[:2]) as first:
+        assert first.honoured == {"taskIds": names[:2]}
+        async with listening(agent, names[2]) as second:
+            assert second.honoured.get("taskIds", []) == []
+        anothers = (await stranger.start("repo-1"))["taskId"]
+        async with listening(stranger, anothers) as theirs:
+            assert theirs.honoured == {"taskIds": [anothers]}
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            async with listening(agent, names[2]) as again:
+                if again.honoured == {"taskIds": names[2:]}:
+                    return
+
+
 async def test_who_does_not_declare_the_extension_may_not_listen_for_tasks(agent: TaskHost) -> None:
     name = (await agent.start("repo-1"))["taskId"]
     refused = await agent.declaring({}).post("subscriptions/listen", {"notifications": {"taskIds": [name]}})
