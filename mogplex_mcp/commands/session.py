@@ -195,7 +195,12 @@ def _terminable() -> Iterator[Callable[[], bool]]:
 
 
 def _ask(question: Question) -> str | None:
-    """Ask the person at the terminal. Returns the value chosen, or None when they chose none."""
+    """Ask the person at the terminal. Returns the value chosen, or None when they chose none.
+
+    Ctrl-C ends the process at once, as it does any program: nothing was begun, and Python would not notice one that
+    comes just before it waits for the answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     click.echo(one_line(question.text), err=True)
     labels = list(question.choices)
     for number, label in enumerate(labels, 1):
@@ -204,8 +209,10 @@ def _ask(question: Question) -> str | None:
         if len(labels) == 1:
             return question.choices[labels[0]] if click.confirm("Go on with it?", err=True) else None
         chosen = click.prompt("Number", type=click.IntRange(1, len(labels)), err=True)
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort:  # the end of the input
+        return None
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return question.choices[labels[chosen - 1]]
 
 
