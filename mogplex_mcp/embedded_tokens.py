@@ -7,10 +7,15 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import structlog
+
 from mogplex_mcp.local.database import Database, open_database
-from mogplex_mcp.local.repos import ensure_demo
+from mogplex_mcp.local.git import GitError
+from mogplex_mcp.local.repos import RepoError, ensure_demo
 from mogplex_mcp.local.tokens import TokenError, create_token, mint_session_token, revoke_token
 from mogplex_mcp.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 PREFIX = 12
 """Characters by which a stored token is found again."""
@@ -46,7 +51,11 @@ class EmbeddedTokens:
     def make_demo(self) -> None:
         """Something to work on from the first minute, as ``serve`` makes it: a daemon alone makes nothing."""
         with self._database() as database:
-            ensure_demo(database, self._settings.data_dir)
+            try:
+                ensure_demo(database, self._settings.data_dir)
+            except (RepoError, GitError) as error:
+                # Without git, say. As for ``serve``, there is then nothing to work on, and whoever lists it is told.
+                log.warning("demo_not_made", reason=str(error))
 
     def _mint(self) -> str:
         with self._database() as database:

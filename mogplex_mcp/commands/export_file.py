@@ -47,9 +47,9 @@ def write_file(path: Path, text: str, *, replace: bool) -> Path:
     """Write a file that the person named.
 
     Args:
-        path: Its path.
+        path: Its path; a device or a pipe is written to.
         text: The content.
-        replace: Replace what is there.
+        replace: Replace the file that is there.
 
     Returns:
         The whole path.
@@ -57,6 +57,10 @@ def write_file(path: Path, text: str, *, replace: bool) -> Path:
     Raises:
         CommandError: There is one already and it is not to be replaced; it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        # Devices and pipes (/dev/stdout, /dev/null) are written to: a file in their place would be the end of them.
+        _write_to(path, text)
+        return path.absolute()
     if not _written(path, text, replace=replace):
         raise CommandError(f"{path} is there already.", hints=["Choose another --output, or replace it with --force."])
     return path.absolute()
@@ -83,6 +87,13 @@ def _written(path: Path, text: str, *, replace: bool) -> bool:
     except OSError as error:
         raise _refused(path, error) from None
     return True
+
+
+def _write_to(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise _refused(path, error) from None
 
 
 def _refused(path: Path, error: OSError) -> CommandError:

@@ -23,6 +23,8 @@ _FOR_PEOPLE = {
     "TIMEOUT": "Try again in a moment.",
     "INTERNAL_ERROR": "Try again in a minute; if it fails again, report it to Mogplex with the request id.",
     "IDEMPOTENCY_CONFLICT": "Use another --idempotency-key for a new run, or exactly the arguments of the first one.",
+    "BAD_REQUEST": "Correct what the message names, then repeat the command.",
+    "CONFLICT": "Look at the run (runs get ID), then do what the message says.",
     "NOT_FOUND": "It may be mistyped, deleted or somebody else's.",
 }
 """What the API's own suggestions, which are written for a model, say otherwise."""
@@ -77,7 +79,8 @@ def _hint(error: MogplexError) -> str:
     wait = f"in {math.ceil(error.retry_after)} seconds" if error.retry_after else "in a minute"
     if error.idempotency_key is not None:
         return unknown_outcome(error.idempotency_key, wait if error.retry_after else None)
-    if error.code in {"RATE_LIMITED", "SERVICE_UNAVAILABLE"}:
+    for_now = exit_code_for(error.code, error.status) in {Exit.UNAVAILABLE, Exit.TRY_LATER}
+    if error.code not in _FOR_PEOPLE and for_now:
         return f"Try again {wait}."
     return _FOR_PEOPLE.get(error.code, error.suggestion)
 
@@ -93,13 +96,21 @@ def unknown_outcome(key: str, wait: str | None = None) -> str:
     return f"The run may have been started: {again} with --idempotency-key {key}, which never starts a second run."
 
 
-def from_undecided(undecided: UndecidedError) -> CommandError:
-    """What a person is told of a name that may mean several things, or none."""
+def from_undecided(undecided: UndecidedError, command: str) -> CommandError:
+    """What a person is told of a name that may mean several things, or none.
+
+    Args:
+        undecided: The name.
+        command: This program as the person typed it.
+    """
     error = undecided.error
     candidates = [
         f"- {each.get('id') or each.get('runId')} {each.get('full_name', '')}" for each in error.get("candidates", ())
     ]
-    said = "Nearest:" if undecided.question is None else "Name it by its id:"
-    hints = [said, *candidates] if candidates else []
-    details = {"status": error["status"], "candidates": error.get("candidates", [])}
+    suggestion = "Name it by its id." if candidates else f"See which there are: {command} repos list"
+    if not candidates:
+        hints = [suggestion]
+    else:
+        hints = ["Nearest:" if undecided.question is None else "Name it by its id:", *candidates]
+    details = {"status": error["status"], "suggestion": suggestion, "candidates": error.get("candidates", [])}
     return CommandError(error["message"], exit_code_for(error["code"], error["status"]), error["code"], hints, details)

@@ -43,4 +43,6 @@ async def _list(session: Session, query: str | None, limit: int | None) -> Exit:
         session.output.table(("ID", "NAME", "DEFAULT BRANCH", "ROOT"), rows)
     else:
         session.output.note(f"No repositories, in {session.upstream.route.address}.")
+        if session.upstream.route.kind == "embedded" and query is None:
+            session.output.note(f"To add one: {session.command} local repos add PATH")
     return Exit.SUCCESS

@@ -41,6 +41,9 @@ def run(common: Common, prompt: str, repo: str | None, **options: Any) -> None:
     if not repo:
         raise _Usage("run: --repo is required (find IDs via `mogplex-mcp repos list`)")
     text = _standard_input() if prompt == "-" else prompt
+    if options["idempotency_key"] == "":
+        # Rather an unset variable than a wish for a new one: two commands would start two runs.
+        raise _Usage("run: --idempotency-key is empty")
     if not 0 < len(text) <= MAX_PROMPT:
         raise _Usage(f"run: the prompt must have 1 to {MAX_PROMPT:,} characters")
     perform(common, _run, repo=repo, prompt=text, **options)
@@ -54,6 +57,8 @@ class _Usage(click.UsageError):
 
 
 def _standard_input() -> str:
+    if sys.stdin is None:  # closed by the shell (`<&-`)
+        return ""
     text = sys.stdin.buffer.read(4 * MAX_PROMPT + 1)
     return text.decode("utf-8", "replace")
 
@@ -108,10 +113,11 @@ async def _show(session: Session, run: StartedRun, *, follow: bool) -> None:
     from mogplex_mcp.commands.run_words import print_started
     from mogplex_mcp.tools.seen_runs import seen
 
-    await seen(session.call, run)
+    # Before anything that Ctrl-C may end: a run that nobody was told of would be lost.
     if session.output.json:
         session.output.record(run.wire())
-        return
-    print_started(session.output, run)
-    if not follow:
-        session.output.line(f"tail events: {session.command} runs events {run.run_id} --follow")
+    else:
+        print_started(session.output, run)
+        if not follow:
+            session.output.line(f"tail events: {session.command} runs events {run.run_id} --follow")
+    await seen(session.call, run)

@@ -112,20 +112,30 @@ async def _list(session: Session, repo: str | None, status: str | None, limit: i
         for each in found:
             output.record(each)
     elif found:
-        _table(session, found)
+        await _table(session, found)
+    elif repo is not None or status is not None:
+        output.note("None of the runs that were started or looked at here is such a one.")
     else:
         output.note(f"No runs were started or looked at here, in {session.upstream.route.address}.")
     if left:
-        output.note(f"{left} more unfinished runs are shown as they were seen last.")
+        output.note(f"Unfinished runs that are shown as they were seen last: {left}.")
     return Exit.SUCCESS
 
 
-def _table(session: Session, found: list[dict[str, object]]) -> None:
+async def _table(session: Session, found: list[dict[str, object]]) -> None:
     from mogplex_mcp.api import Run
+    from mogplex_mcp.commands.repo_titles import repo_titles
     from mogplex_mcp.commands.run_words import branch_words
 
+    titles = await repo_titles(session)
     known = [Run.model_validate(each) for each in found]
-    rows = [(run.run_id, run.status, run.harness, run.repo_id, branch_words(run), run.updated_at) for run in known]
+    rows = [
+        (
+            *(run.run_id, run.status, run.harness, titles.get(str(run.repo_id), run.repo_id)),
+            *(branch_words(run), run.updated_at),
+        )
+        for run in known
+    ]
     session.output.table(("RUN", "STATUS", "HARNESS", "REPO", "BRANCH", "UPDATED"), rows)
 
 

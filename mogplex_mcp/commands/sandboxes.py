@@ -57,6 +57,7 @@ def stop_command(common: Common, sandbox: str) -> None:
 
 async def _list(session: Session, repo: str | None, status: str | None, limit: int | None) -> Exit:
     from mogplex_mcp.commands.exit_codes import Exit
+    from mogplex_mcp.commands.repo_titles import repo_titles
     from mogplex_mcp.tools.repo_names import repo_id_of
 
     call = session.call
@@ -66,8 +67,16 @@ async def _list(session: Session, repo: str | None, status: str | None, limit: i
         for sandbox in found:
             session.output.record(sandbox.wire())
     elif found:
+        titles = await repo_titles(session)
         rows = [
-            (each.id, each.status, each.repo_id, each.working_branch, each.last_active_at, each.preview_url)
+            (
+                each.id,
+                each.status,
+                titles.get(str(each.repo_id), each.repo_id),
+                each.working_branch,
+                each.last_active_at,
+                each.preview_url,
+            )
             for each in found
         ]
         session.output.table(("ID", "STATUS", "REPO", "BRANCH", "LAST ACTIVE", "PREVIEW"), rows)

@@ -71,9 +71,10 @@ def perform(common: Common, work: Callable[..., Awaitable[Exit]], **arguments: A
         arguments: As given; ``repo`` and ``run`` are names, and may be asked about.
     """
     output = Output(json=common.json)
-    settings = command_settings(mcp_data_dir=common.data_dir)
     try:
-        with _failures_told(settings):
+        _check_text(arguments)
+        settings = _settings(common)
+        with _failures_told(settings, own_command(common.data_dir)):
             code = _run(settings, common, output, work, arguments)
     except CommandError as error:
         error.show(output)
@@ -88,6 +89,22 @@ def perform(common: Common, work: Callable[..., Awaitable[Exit]], **arguments: A
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     sys.exit(code)
+
+
+def _check_text(arguments: dict[str, Any]) -> None:
+    """Refuse what the shell passed that is no text: Python keeps such bytes as half characters (PEP 383)."""
+    for name, value in arguments.items():
+        if isinstance(value, str) and not value.isascii() and value.encode("utf-8", "replace").decode() != value:
+            raise CommandError(f"{name}: is not UTF-8", Exit.USAGE, "BAD_REQUEST")
+    if arguments.get("run") == "":
+        raise CommandError("ID is empty", Exit.USAGE, "BAD_REQUEST", ["Give the id of a run: runs list shows them."])
+
+
+def _settings(common: Common) -> Settings:
+    try:
+        return command_settings(mcp_data_dir=common.data_dir)
+    except click.ClickException as error:
+        raise CommandError(error.message, Exit.FAILED, "BAD_SETTING") from None
 
 
 def _discard_output() -> None:
@@ -217,7 +234,7 @@ def _ask(question: Question) -> str | None:
 
 
 @contextmanager
-def _failures_told(settings: Settings) -> Iterator[None]:
+def _failures_told(settings: Settings, command: str) -> Iterator[None]:
     """Failures that a person can mend, as what a command tells."""
     try:
         with disk_refusals_told(settings.data_dir):
@@ -225,7 +242,7 @@ def _failures_told(settings: Settings) -> Iterator[None]:
     except MogplexError as error:
         raise from_mogplex(error) from None
     except UndecidedError as undecided:
-        raise from_undecided(undecided) from None
+        raise from_undecided(undecided, command) from None
     except httpx2.ConnectError as error:
         # The embedded Mogplex that cannot be had; calls to a Mogplex that can raise MogplexError and nothing else.
         raise CommandError(str(error), Exit.UNAVAILABLE, "UNREACHABLE") from None

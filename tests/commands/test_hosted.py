@@ -7,12 +7,14 @@ import json
 import re
 import signal
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.api.scripted_upstream import REPO, RUN, Answer, ScriptedUpstream, drop, error, hang, ok
-from tests.commands.conftest import Mogplex, Terminal, typed
+from tests.api.scripted_upstream import REPO, RUN, Answer, Connection, ScriptedUpstream, drop, error, hang, ok
+from tests.commands.conftest import Mogplex, Terminal, read_until, typed
 
 TOKEN = "mog_environment0123456789"
 STORED = "mog_stored0123456789"
@@ -121,6 +123,55 @@ async def test_ctrl_c_while_a_run_starts_names_that_key_too(hosted: Mogplex, ups
     shown, told = await asyncio.to_thread(process.communicate, timeout=20)
     assert (process.returncode, shown) == (130, "")
     assert json.loads(told)["idempotencyKey"] == start.headers["idempotency-key"]
+
+
+async def test_a_run_that_was_started_is_told_of_before_anything_that_ctrl_c_may_end(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    await typed(hosted, "runs", "list", MOGPLEX_API_KEY=TOKEN)
+    with closing(sqlite3.connect(hosted.home / "mcp" / "store.db", isolation_level=None)) as busy:
+
+        async def started(connection: Connection) -> None:
+            # What the command would remember of the run has to wait.
+            busy.execute("BEGIN IMMEDIATE")
+            await ok(RUN, 202)(connection)
+
+        upstream.answers(started, on="POST /runs")
+        process = hosted.begin(*START, variables={"MOGPLEX_API_KEY": TOKEN})
+        told = await asyncio.wait_for(asyncio.to_thread(read_until, process, "^started run run-1 "), 5)
+        process.send_signal(signal.SIGINT)
+    await asyncio.to_thread(process.communicate, timeout=20)
+    assert told
+    assert process.returncode == 130
+
+
+async def test_what_a_shell_passes_that_is_no_text_is_a_usage_error(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    done = await typed(hosted, "run", "--repo", REPO_ID, "caf\udce9", MOGPLEX_API_KEY=TOKEN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "prompt: is not UTF-8" in done.stderr
+    assert upstream.requests == []
+
+
+async def test_a_failure_of_the_moment_without_a_known_code_says_to_try_again(
+    hosted: Mogplex, upstream: ScriptedUpstream
+) -> None:
+    upstream.answers(error(504, "GATEWAY"))
+    done = await typed(hosted, "runs", "cancel", "run-1", MOGPLEX_API_KEY=TOKEN)
+    assert done.returncode == 69
+    assert "Try again in a minute" in done.stderr
+
+
+async def test_lists_name_repositories_where_that_costs_little(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
+    upstream.answers(ok({"run": {**RUN, "status": "success"}}), on="GET /runs/run-1")
+    upstream.answers(ok({"repos": [REPO]}), error(500, "INTERNAL_ERROR"), on="GET /repos")
+    await typed(hosted, "runs", "get", "run-1", MOGPLEX_API_KEY=TOKEN)
+    named = await typed(hosted, "runs", "list", MOGPLEX_API_KEY=TOKEN)
+    assert "acme/web" in named.stdout
+    nameless = await typed(hosted, "runs", "list", MOGPLEX_API_KEY=TOKEN)
+    assert (nameless.returncode, nameless.stderr) == (0, "")
+    assert "repo-1" in nameless.stdout
 
 
 async def test_every_documented_option_reaches_mogplex(hosted: Mogplex, upstream: ScriptedUpstream) -> None:

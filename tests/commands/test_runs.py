@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from bench.processes import COMMAND
-from tests.commands.conftest import START, Json, Mogplex, Terminal, read_until
+from tests.commands.conftest import START, Json, Mogplex, Terminal, end_daemons, read_until
 
 MANY = 450
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -260,3 +261,16 @@ def test_sandboxes_are_listed(mogplex: Mogplex, finished: str) -> None:
     assert {"id", "status", "repo_id", "working_branch", "last_active_at"} <= sandboxes[0].keys()
     shown = mogplex("sandboxes", "list", "--status", sandboxes[0]["status"])
     assert sandboxes[0]["id"] in shown.stdout
+
+
+def test_without_git_a_command_says_so(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="mm-") as home:
+        gitless = Mogplex(Path(home), {"PATH": str(tmp_path)})
+        try:
+            listed = gitless("repos", "list")
+        finally:
+            end_daemons(Path(home))
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "git is not installed" in listed.stderr
+    assert "local repos add PATH" in listed.stderr
+    assert "Traceback" not in listed.stderr

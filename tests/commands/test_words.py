@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from mogplex_mcp.commands.export_file import new_file, write_file
 from mogplex_mcp.commands.failures import CommandError
 from mogplex_mcp.commands.session import with_stored_token
 from mogplex_mcp.commands.terminal_text import cells, cut, one_line
+from mogplex_mcp.own_command import own_command
 from mogplex_mcp.runs.export import Exported
 from mogplex_mcp.settings import Settings
 
@@ -32,6 +35,8 @@ TOKEN = "mog_stored0123456789"
     [
         (("run", "Fix it"), "error: run: --repo is required (find IDs via `mogplex-mcp repos list`)\n"),
         (("run", "--repo", "acme/web", "x" * 100_001), "error: run: the prompt must have 1 to 100,000 characters\n"),
+        (("run", "--repo", "acme/web", "--idempotency-key", "", "Fix it"), "--idempotency-key is empty"),
+        (("runs", "events", ""), "ID is empty"),
         (("run", "--repo", "acme/web"), "Missing argument 'PROMPT'"),
         (("run", "--repo", "acme/web", "--harness", "cobol", "Fix it"), "codex"),
         (("runs", "get"), "Missing argument 'ID'"),
@@ -232,6 +237,38 @@ def test_a_file_is_written_over_only_when_that_is_wanted(tmp_path: Path) -> None
     with pytest.raises(CommandError, match="cannot be written"):
         write_file(tmp_path / "none" / "run.md", "third", replace=False)
     assert [path.name for path in tmp_path.iterdir()] == ["run.md"]
+
+
+def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as other:
+        reading = other.submit(pipe.read_text)
+        assert write_file(pipe, "text", replace=True) == pipe
+        assert reading.result(20) == "text"
+    assert pipe.is_fifo()
+    with pytest.raises(CommandError, match="cannot be written: No space left"):
+        write_file(Path("/dev/full"), "text", replace=False)
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_as_it_ends_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mogplex_mcp.cli.import_module", interrupted)
+    done = CliRunner().invoke(main, ("runs", "list"))
+    assert (done.exit_code, done.output) == (130, "")
+
+
+def test_hints_name_the_program_as_it_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "mogplex-mcp"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_command() == "mogplex-mcp"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(tmp_path.parent)
+    assert own_command() == f"{tmp_path.name}/mogplex-mcp"
 
 
 def test_an_export_stays_below_its_directory_whatever_the_runs_id(tmp_path: Path) -> None:
