@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
@@ -80,6 +81,8 @@ def stdio(data_dir: Path | None) -> None:
     The credential is MOGPLEX_API_KEY; without it, the embedded Mogplex is used.
     """
     settings = command_settings(mcp_data_dir=data_dir)
+    # As SIGTERM: the thread that waits for standard input would hold an orderly end until that is closed.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _run(settings, _stdio(settings))
 
 

@@ -198,6 +198,25 @@ async def test_a_host_on_standard_input_needs_no_token_and_closing_it_ends_no_ru
         assert [run["runId"] for run in runs] == [run_id]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_standard_input_ends_when_asked_to_although_its_host_is_still_there(home: Path, number: signal.Signals) -> None:
+    initialize = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": initialize}
+    environment = clean_environment({"MOGPLEX_HOME": str(home)})
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*COMMAND, "stdio"], stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["id"] == 1
+            process.send_signal(number)
+            assert process.wait(timeout=5) == -number
+        finally:
+            process.kill()
+
+
 def test_standard_input_over_hosted_mogplex_needs_a_key_and_says_so(home: Path) -> None:
     result = run(home, "stdio", MOGPLEX_TRANSPORT="hosted")
     assert result.returncode == 1
