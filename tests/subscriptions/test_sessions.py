@@ -5,16 +5,21 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
-from tests.mcp.conftest import Host, Json
+from mogplex_mcp.api import open_upstream
+from mogplex_mcp.settings import Settings
+from tests.api.conftest import no_embedded
+from tests.api.scripted_upstream import RUN, hang, ok, scripted_upstream
+from tests.mcp.conftest import Host, Json, serving
 from tests.mcp.test_access import Person
 from tests.mcp.test_bounds_of_connections import INITIALIZE
 from tests.mcp.test_tools import call
-from tests.subscriptions.hosting import IDLE_SECONDS, PACE, PATIENCE, RUNS, UNKNOWN, PrivateHost, session, start
+from tests.subscriptions.hosting import IDLE_SECONDS, PACE, PATIENCE, RUNS, TOKEN, UNKNOWN, PrivateHost, session, start
 
 SERVED = ("tools:read", "agents:run")
 
@@ -114,6 +119,23 @@ async def test_of_what_is_not_told_no_subscription_is_taken(host: Host, uri: str
         with pytest.raises(MCPError) as refused:
             await heard.subscribe(uri)
         assert refused.value.error.code == code
+
+
+async def test_a_run_that_cannot_be_read_in_time_is_not_subscribed_to_and_can_be_later(home: Path) -> None:
+    async with scripted_upstream() as mogplex:
+        mogplex.answers(hang(), on="GET /runs/run-1/events")
+        settings = Settings(home=home, url=mogplex.url, dev=True, mcp_call_timeout=0.3)
+        async with (
+            open_upstream(settings, embedded=no_embedded) as upstream,
+            serving(settings, upstream, TOKEN) as host,
+            session(host) as heard,
+        ):
+            with pytest.raises(MCPError) as refused:
+                async with asyncio.timeout(5):
+                    await heard.subscribe(f"{RUNS}/run-1")
+            assert refused.value.error.data["code"] == "TIMEOUT"
+            mogplex.answers(ok({"run": RUN, "events": []}), on="GET /runs/run-2/events")
+            await heard.subscribe(f"{RUNS}/run-2")
 
 
 async def test_without_a_session_there_is_nowhere_to_be_told(host: Host) -> None:
