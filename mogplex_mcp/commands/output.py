@@ -17,7 +17,8 @@ from typing import Any, TextIO, cast
 
 import click
 
-from mogplex_mcp.commands.terminal_text import cells, cut, one_line
+from mogplex_mcp.commands.terminal_text import cells, cut
+from mogplex_mcp.one_line import one_line
 
 Json = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ class Output:
             padded = (f"{cell}{' ' * (width - cells(cell))}" for cell, width in zip(row, widths, strict=True))
             line = "  ".join(padded).rstrip()
             if self.live:
-                line = cut(line, max(self.width, widths[0]))
+                line = cut(line, max(self.width, widths[0] + 1))
             self._print(self._paint(line, None if number else "bright_black"))
 
     def note(self, text: str, **data: object) -> None:

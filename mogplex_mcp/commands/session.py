@@ -23,9 +23,9 @@ from mogplex_mcp.commands.exit_codes import Exit
 from mogplex_mcp.commands.failures import CommandError, from_mogplex, from_undecided
 from mogplex_mcp.commands.options import Common
 from mogplex_mcp.commands.output import Output, OutputError
-from mogplex_mcp.commands.terminal_text import one_line
 from mogplex_mcp.event_loop import fastest_loop
 from mogplex_mcp.logs import configure_logging
+from mogplex_mcp.one_line import one_line
 from mogplex_mcp.own_access import open_own_access
 from mogplex_mcp.own_command import own_command
 from mogplex_mcp.runs.known import KnownRuns

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mogplex_mcp.api import RunEvent
+from mogplex_mcp.one_line import one_line
 
 MAX_WORDS = 300
 
@@ -34,5 +35,6 @@ def in_words(event: RunEvent) -> str:
         text = f"{tool}{ended}: {message}" if message else f"{tool}{ended}"
     else:
         text = message or event.type
-    line = " ".join(text.split())
+    # More than is shown, so that a huge message costs nothing; cut again below.
+    line = one_line(text[: 10 * MAX_WORDS])
     return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"

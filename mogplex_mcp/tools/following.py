@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from mogplex_mcp.api import RunEvent
 from mogplex_mcp.runs import Follower
@@ -15,6 +16,8 @@ from mogplex_mcp.tools.tool import Json
 DEFAULT_SECONDS = 50
 """Hosts give a call 60 s unless told otherwise."""
 MAX_SECONDS = 1_800
+LEAST_SECONDS = 1.0
+"""What is left for events after a first look that took all the time."""
 MAX_EVENTS = 200
 """Events that one answer holds at most."""
 ENVELOPE_BYTES = 800
@@ -31,7 +34,7 @@ async def follow(call: Call, run_id: str, *, since: str | None, until: str | Non
         run_id: The run.
         since: Only events after the one with this id.
         until: Type of the event to stop at.
-        seconds: How long to wait for events; the first look at the run is not counted.
+        seconds: How long to wait for events, a slow first look at the run counted; what there is then is given anyway.
 
     Returns:
         ``run``, ``events``, ``nextEventId``, ``ended``, ``eventsTruncated``, ``truncatedReason``.
@@ -39,11 +42,13 @@ async def follow(call: Call, run_id: str, *, since: str | None, until: str | Non
     Raises:
         MogplexError: The run cannot be read; BAD_REQUEST: ``since`` is no event of it.
     """
-    caller = call.caller
+    caller, began = call.caller, monotonic()
     async with call.watchers.follow(caller.account, caller.credential, run_id, since=since) as follower:
         events: list[RunEvent] = []
         try:
-            async with asyncio.timeout(seconds) as limit:
+            # Hosts count from the call on.
+            left = max(seconds - (monotonic() - began), min(seconds, LEAST_SECONDS))
+            async with asyncio.timeout(left) as limit:
                 await _collect(call, follower, events, until)
         except TimeoutError:
             if not limit.expired():

@@ -55,7 +55,7 @@ async def _list_runs(call: Call, arguments: ListRunsArguments) -> Json:
     if len(shown) < len(runs):
         # Again, so that the cursor is that of the last one shown.
         shown, next_cursor = await page(len(shown))
-    notice = f"{left} more unfinished runs are shown as they were seen last." if left else None
+    notice = f"Unfinished runs that are shown as they were seen last: {left}." if left else None
     return {"runs": shown, "nextCursor": next_cursor, **({"notice": notice} if notice else {})}
 
 

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 
 from mogplex_mcp.api import MogplexError, Repo
 from mogplex_mcp.auth.scopes import TOOLS_READ
+from mogplex_mcp.one_line import one_line
 from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.questions import Question, UndecidedError
 from mogplex_mcp.tools.repo_lists import RepoList
@@ -123,7 +124,7 @@ def nearest(name: str, repos: Iterable[Repo]) -> list[Repo]:
 def _ambiguous(name: str, match: Match) -> UndecidedError:
     shown = match.repos[:MAX_CANDIDATES]
     if len(match.repos) == 1:
-        message = f"{name[:MAX_SHOWN]!r} is only how the name of {shown[0].full_name[:MAX_SHOWN]} begins."
+        message = f"{name[:MAX_SHOWN]!r} is only how the name of {_shown(shown[0])} begins."
         suggestion = "Ask the person whether it is meant, then call again with its id as repoId."
         asked = f"{message} Is it meant?"
     else:
@@ -137,7 +138,7 @@ def _ambiguous(name: str, match: Match) -> UndecidedError:
         "code": "AMBIGUOUS_REPO",
         "status": None,
         "message": message,
-        "suggestion": f"{suggestion} Candidates: {', '.join(repo.full_name[:MAX_SHOWN] for repo in shown)}.",
+        "suggestion": f"{suggestion} Candidates: {', '.join(map(_shown, shown))}.",
         "candidates": [_candidate(repo) for repo in shown],
     }
     return UndecidedError(error, Question("repoId", "Repository", asked, _labels(shown)))
@@ -145,7 +146,7 @@ def _ambiguous(name: str, match: Match) -> UndecidedError:
 
 def _unknown(name: str, repos: Iterable[Repo]) -> UndecidedError:
     near = nearest(name, repos)
-    names = ", ".join(repo.full_name[:MAX_SHOWN] for repo in near)
+    names = ", ".join(map(_shown, near))
     error = {
         "code": "NOT_FOUND",
         "status": 404,
@@ -160,6 +161,11 @@ def _unknown(name: str, repos: Iterable[Repo]) -> UndecidedError:
     return UndecidedError(error)
 
 
+def _shown(repo: Repo) -> str:
+    """The name as people read it, some of them in a terminal."""
+    return one_line(repo.full_name[:MAX_SHOWN])
+
+
 def _candidate(repo: Repo) -> dict[str, str]:
     return {"id": repo.id[:MAX_SHOWN], "full_name": repo.full_name[:MAX_SHOWN]}
 
@@ -168,6 +174,6 @@ def _labels(repos: Iterable[Repo]) -> dict[str, str]:
     """What to choose from, and the id behind each; the same name twice is told apart by the id."""
     labels: dict[str, str] = {}
     for repo in repos:
-        label = repo.full_name[:MAX_SHOWN]
+        label = _shown(repo)
         labels[f"{label} ({repo.id[:MAX_SHOWN]})" if label in labels else label] = repo.id
     return labels

@@ -21,8 +21,10 @@ from mogplex_mcp.commands.auth_json import AuthFileError, stored_token
 from mogplex_mcp.commands.exit_codes import exit_code_for, exit_codes_table
 from mogplex_mcp.commands.export_file import new_file, write_file
 from mogplex_mcp.commands.failures import CommandError
+from mogplex_mcp.commands.output import Output
 from mogplex_mcp.commands.session import with_stored_token
-from mogplex_mcp.commands.terminal_text import cells, cut, one_line
+from mogplex_mcp.commands.terminal_text import cells, cut
+from mogplex_mcp.one_line import one_line
 from mogplex_mcp.own_command import own_command
 from mogplex_mcp.runs.export import Exported
 from mogplex_mcp.settings import Settings
@@ -216,6 +218,16 @@ def test_any_text_becomes_one_line_without_what_a_terminal_obeys(text: str) -> N
 @given(some.text(), some.integers(0, 40))
 def test_a_line_is_cut_to_the_terminals_columns(text: str, width: int) -> None:
     assert cells(cut(one_line(text), width)) <= width
+
+
+def test_the_first_column_of_a_table_is_whole_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    output = Output(json=False)
+    output.live = True
+    output.table(("RUN", "STATUS"), [("run-0123456789", "success")])
+    assert "run-0123456789" in capsys.readouterr().out
 
 
 def test_text_of_every_script_stays_as_it_is() -> None:

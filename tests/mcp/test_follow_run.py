@@ -211,6 +211,7 @@ async def test_events_too_large_for_one_answer_come_in_several(agent: Host, upst
         ({"type": "tool_result", "toolName": "shell"}, "shell answered"),
         ({"type": "assistant_message", "message": "Done."}, "Done."),
         ({"type": "brand_new", "message": {"not": "text"}}, "brand_new"),
+        ({"type": "log", "message": "\x1b[2Jred\u202eevil\r\nforged"}, "\ufffd[2Jredevil forged"),
     ],
 )
 def test_an_event_reads_like_a_sentence(event: Json, words: str) -> None:

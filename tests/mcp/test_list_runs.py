@@ -94,7 +94,7 @@ async def test_a_run_that_cannot_be_asked_about_is_shown_as_it_was_and_that_is_s
     upstream.answers(error(404, "NOT_FOUND"), on=f"GET /runs/{ID}")
     answer = await call(agent, LIST)
     assert [run["status"] for run in answer["runs"]] == ["streaming"]
-    assert "1 more" in answer["notice"]
+    assert "seen last: 1." in answer["notice"]
 
 
 async def test_large_runs_come_in_pages_that_fit(agent: Host, upstream: ScriptedUpstream) -> None:
