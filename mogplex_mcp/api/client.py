@@ -8,6 +8,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+import anyio
 import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -278,18 +279,21 @@ async def _admit(budget: Budget, deadline: float) -> None:
 async def _spend(exchange: Exchange, budget: Budget | None, kind: Kind) -> dict[str, object]:
     """Make one admitted attempt."""
     sent = True
+    is_start = "idempotency-key" in exchange.headers
     try:
-        return await exchange.attempt()
+        # Who asks for a start and leaves does not stop it once it is on its way: its answer tells that there is a run.
+        with anyio.CancelScope(shield=is_start):
+            answer = await exchange.attempt()
     except FailedAttempt as failure:
         sent = failure.fate != "unsent"
         # Run starts have limits of their own, which the same code tells of.
-        is_start = "idempotency-key" in exchange.headers
         if budget is not None and failure.error.code == "RATE_LIMITED" and not is_start:
             budget.learn(failure.error.retry_after)
         raise
     finally:
         if budget is not None:
             budget.release(kind, sent=sent)
+    return answer
 
 
 class _Repos(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
+import anyio
 import structlog
 from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
@@ -66,7 +67,10 @@ async def _start_agent_run(call: Call, arguments: StartAgentRunArguments) -> Jso
         root_directory=arguments.root_directory,
     )
     run = await call.api.start_run(request, idempotency_key=arguments.idempotency_key)
-    started = {"run": {**await seen(call, run), "replayed": run.replayed is True}}
+    # A run that was started is remembered, although who asked for it has left meanwhile.
+    with anyio.CancelScope(shield=True):
+        shown = await seen(call, run)
+    started = {"run": {**shown, "replayed": run.replayed is True}}
     if not arguments.wait:
         return started
     call.watchers.nudge(call.caller.account, run.run_id)

@@ -12,7 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mogplex_mcp.api import open_upstream
 from mogplex_mcp.settings import Settings
 from tests.api.conftest import no_embedded
-from tests.api.scripted_upstream import REPO, RUN, ScriptedUpstream, error, ok, scripted_upstream
+from tests.api.scripted_upstream import REPO, RUN, Connection, ScriptedUpstream, error, ok, scripted_upstream
 from tests.mcp.conftest import Host, serving
 from tests.mcp.test_access import Person, person  # noqa: F401 - a fixture
 from tests.mcp.test_tools import call, demo_repo
@@ -97,3 +97,37 @@ async def test_a_run_that_cannot_be_followed_was_started_all_the_same(upstream: 
     async with open_upstream(settings, embedded=no_embedded) as opened, serving(settings, opened, TOKEN) as host:
         started = await call(host, START, repoId="acme/web", prompt="x", createBranch=True, wait=True)
     assert started == {"run": {**RUN, "replayed": False}}
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_a_run_whose_start_was_under_way_when_its_host_left_is_in_the_list(
+    upstream: ScriptedUpstream, home: Path, mode: str
+) -> None:
+    released = asyncio.Event()
+
+    async def late(connection: Connection) -> None:
+        await released.wait()
+        await ok({**RUN, "replayed": False}, 202)(connection)
+
+    upstream.answers(late, on="POST /runs")
+    upstream.answers(ok({"run": RUN}), on="GET /runs/run-1")
+    settings = Settings(home=home, url=upstream.url, dev=True)
+    async with open_upstream(settings, embedded=no_embedded) as opened, serving(settings, opened, TOKEN) as host:
+        headers = {"Authorization": f"Bearer {host.token}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(streamable_http_client(host.url, http_client=http), mode=mode) as client,
+        ):
+            starting = asyncio.create_task(client.call_tool(START, {"repoId": "acme/web", "prompt": "x", "wait": True}))
+            while not any(request.route == "POST /runs" for request in upstream.requests):
+                await upstream.received(len(upstream.requests) + 1)
+            starting.cancel()
+            await asyncio.wait({starting})
+        # Another request of that host: what it said before has arrived.
+        assert (await call(host, "mogplex_list_runs"))["runs"] == []
+        released.set()
+        async with asyncio.timeout(10):
+            while not (listed := (await call(host, "mogplex_list_runs"))["runs"]):
+                pass
+        assert listed == [RUN]
+        assert sum(request.route == "POST /runs" for request in upstream.requests) == 1
