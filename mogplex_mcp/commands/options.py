@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -22,6 +24,36 @@ class Common:
 
     json: bool
     data_dir: Path | None
+
+
+class HeadlessCommand(click.Command):
+    """A command that tells of bad arguments as it tells of every failure: to programs in JSON."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _usage_told(ctx, as_json="--json" in args):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _usage_told(ctx, as_json=ctx.params["as_json"]):
+            return super().invoke(ctx)
+
+
+class HeadlessGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = HeadlessCommand
+
+
+@contextmanager
+def _usage_told(ctx: click.Context, *, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if not as_json:
+            raise
+        told = {"ok": False, "error": {"code": "USAGE", "message": error.format_message()}}
+        click.echo(json.dumps(told, separators=(",", ":")), err=True)
+        ctx.exit(error.exit_code)
 
 
 def headless(command: Callable[..., None]) -> Callable[..., None]:

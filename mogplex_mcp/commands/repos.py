@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mogplex_mcp.commands.options import Common, headless
+from mogplex_mcp.commands.options import Common, HeadlessGroup, headless
 
 if TYPE_CHECKING:
     from mogplex_mcp.commands.exit_codes import Exit
     from mogplex_mcp.commands.session import Session
 
 
-@click.group()
+@click.group(cls=HeadlessGroup)
 def repos() -> None:
     """Repositories that runs can work in."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mogplex_mcp.commands.options import Common, headless
+from mogplex_mcp.commands.options import Common, HeadlessCommand, headless
 
 if TYPE_CHECKING:
     from mogplex_mcp.api import StartedRun
@@ -20,7 +20,7 @@ MAX_PROMPT = 100_000
 """Documentation, /web/api/runs, "Start a run"."""
 
 
-@click.command("run")
+@click.command("run", cls=HeadlessCommand)
 @click.argument("prompt")
 @click.option("--repo", help="Repository: id or owner/name.  [required]")
 @click.option("--harness", type=click.Choice(["codex", "claude-code"]), help="Agent to run.  [default: codex]")

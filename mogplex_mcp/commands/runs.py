@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mogplex_mcp.commands.options import Common, headless
+from mogplex_mcp.commands.options import Common, HeadlessGroup, headless
 
 if TYPE_CHECKING:
     from mogplex_mcp.commands.exit_codes import Exit
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAGE = 100
 
 
-@click.group()
+@click.group(cls=HeadlessGroup)
 def runs() -> None:
     """Runs: what they do and did, and ending them."""
 

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import click
 
-from mogplex_mcp.commands.options import Common, headless
+from mogplex_mcp.commands.options import Common, HeadlessGroup, headless
 
 if TYPE_CHECKING:
     from mogplex_mcp.commands.exit_codes import Exit
     from mogplex_mcp.commands.session import Session
 
 
-@click.group()
+@click.group(cls=HeadlessGroup)
 def sandboxes() -> None:
     """Sandboxes in which agents run or ran."""
 

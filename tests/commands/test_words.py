@@ -55,6 +55,23 @@ def test_a_command_typed_wrongly_is_a_usage_error(arguments: tuple[str, ...], to
     assert told in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "Fix it", "--json"), "--repo is required"),
+        (("runs", "get", "--json"), "Missing argument 'ID'"),
+        (("repos", "list", "--limit", "many", "--json"), "--limit"),
+    ],
+)
+def test_programs_are_told_of_usage_in_json_too(arguments: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    error = json.loads(line)["error"]
+    assert error["code"] == "USAGE"
+    assert told in error["message"]
+
+
 def test_help_loads_nothing_that_only_a_command_needs() -> None:
     heavy = (
         "sorted({name.split('.')[0] for name in sys.modules} & {'httpx2', 'sqlalchemy', 'mcp', 'mcp_types', 'authlib'})"
