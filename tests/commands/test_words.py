@@ -289,6 +289,21 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_as_it_ends_one(monkeypatch: 
     assert (done.exit_code, done.output) == (130, "")
 
 
+def test_ctrl_c_while_the_program_is_imported_ends_it_without_a_word() -> None:
+    program = """
+import sys
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+from mogplex_mcp.start import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_hints_name_the_program_as_it_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "mogplex-mcp"
     program.touch(mode=0o755)
