@@ -31,6 +31,7 @@ def test_naive_polling_beside_it_meets_them_by_the_thousand() -> None:
     assert median(found.delays) > 10
 
 
+@pytest.mark.slow
 async def test_the_same_over_http_thirty_times_as_fast() -> None:
     five, two = await asyncio.gather(played_over_http(runs=5), played_over_http(runs=2))
     for found in (five, two):

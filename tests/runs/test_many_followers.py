@@ -8,6 +8,8 @@ import time
 import tracemalloc
 from contextlib import AsyncExitStack
 
+import pytest
+
 from bench.simulated_mogplex import PlannedRun, SimulatedMogplex
 from mogplex_mcp.auth.caller import GivenToken
 from mogplex_mcp.runs import Follower, Watchers
@@ -18,6 +20,8 @@ SECONDS = 8.0
 CREDENTIAL = GivenToken("mog_AbCdEf1234567890aBcDeF1234567890")
 
 
+# It is timed: beside other tests it would measure them.
+@pytest.mark.slow
 async def test_a_thousand_followers_of_a_hundred_runs() -> None:
     loop = asyncio.get_running_loop()
     mogplex = SimulatedMogplex(loop.time, limit=0)
