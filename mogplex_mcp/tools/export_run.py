@@ -11,24 +11,29 @@ from mogplex_mcp.tools.call import Call
 from mogplex_mcp.tools.live_resources import export_uri
 from mogplex_mcp.tools.run_names import run_id_of
 from mogplex_mcp.tools.seen_runs import seen
-from mogplex_mcp.tools.tool import Arguments, Hints, Identifier, Json, Tool
+from mogplex_mcp.tools.tool import Absent, Arguments, Hints, Identifier, Json, Tool
 
 
 class ExportRunArguments(Arguments):
     """Arguments of ``mogplex_export_run``."""
 
     run_id: Identifier = Field(description="`runId` from mogplex_start_agent_run.")
-    format: Format = Field("markdown", description="markdown for people, json for one object, jsonl for one a line.")
-    scope: Scope = Field("full", description="result: how it ended, without the events; timeline: the events alone.")
+    format: Format | Absent = Field(
+        None, description="markdown (unless given) for people, json for one object, jsonl for one a line."
+    )
+    scope: Scope | Absent = Field(
+        None, description="full unless given; result: how it ended, without the events; timeline: the events alone."
+    )
 
 
 async def _export_run(call: Call, arguments: ExportRunArguments) -> Json:
     caller, run_id = call.caller, await run_id_of(call, arguments.run_id, changes=False)
     run, events, missing = await read_whole(call.watchers, caller.account, caller.credential, run_id)
     await seen(call, run)
-    exported = await export_aside(run, events, missing, format=arguments.format, scope=arguments.scope)
+    kind, scope = arguments.format or "markdown", arguments.scope or "full"
+    exported = await export_aside(run, events, missing, format=kind, scope=scope)
     about = {
-        "resourceUri": export_uri(run.run_id, arguments.format, arguments.scope),
+        "resourceUri": export_uri(run.run_id, kind, scope),
         "mimeType": exported.mime_type,
         "eventsTruncated": missing is not None,
         **({"truncatedReason": missing} if missing else {}),

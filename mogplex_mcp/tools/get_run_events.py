@@ -36,9 +36,9 @@ class GetRunEventsArguments(Arguments):
         None, description="Only events after this one: the `nextEventId` of the last answer."
     )
     tail: Annotated[int, Field(ge=1, le=WINDOW)] | Absent = Field(None, description="Only the last N events.")
-    detail: Literal["short", "full"] = Field(
-        "short",
-        description="short: long payloads are shortened where the answer grows too big; full: they are whole.",
+    detail: Literal["short", "full"] | Absent = Field(
+        None,
+        description="short (unless given): long payloads are shortened where the answer grows too big; full: they are whole.",
     )
 
 
@@ -61,7 +61,7 @@ def choose_events(run: Json, events: list[Json], arguments: GetRunEventsArgument
     from_end = arguments.tail is not None
     chosen = news[-arguments.tail :] if arguments.tail else news[: arguments.limit or DEFAULT_LIMIT]
     room = MAX_RESULT_BYTES - ENVELOPE_BYTES - size(run)
-    fitted = fit_payloads(chosen, room) if arguments.detail == "short" else chosen
+    fitted = chosen if arguments.detail == "full" else fit_payloads(chosen, room)
     shown = take_within(fitted, room, last=from_end)
     if chosen and not shown:
         # One whole payload larger than the answer may be: shortened after all, and marked so.

@@ -67,6 +67,16 @@ def test_every_argument_is_bounded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WIRE)
+def test_null_is_taken_for_an_argument_left_out(name: str) -> None:
+    schema = WIRE[name]["inputSchema"]
+    required = schema.get("required", [])
+    given = dict.fromkeys(required, "x")
+    left_out = dict.fromkeys(set(schema["properties"]) - set(required))
+    arguments = TOOLS[name].arguments
+    assert arguments.model_validate(given | left_out) == arguments.model_validate(given)
+
+
+@pytest.mark.parametrize("name", WIRE)
 def test_the_output_schema_accepts_success_and_error_and_forbids_nothing(name: str) -> None:
     schema = WIRE[name]["outputSchema"]
     success = next(iter(TOOLS[name].result))
