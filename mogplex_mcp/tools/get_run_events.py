@@ -38,7 +38,7 @@ class GetRunEventsArguments(Arguments):
     tail: Annotated[int, Field(ge=1, le=WINDOW)] | Absent = Field(None, description="Only the last N events.")
     detail: Literal["short", "full"] | Absent = Field(
         None,
-        description="short (unless given): long payloads are shortened where the answer grows too big; full: they are whole.",
+        description="short (unless given): long payloads are shortened where the answer grows too big; full: never.",
     )
 
 
