@@ -156,8 +156,7 @@ def test_cancelling_a_call_of_a_session_tells_the_server(tmp_path: Path) -> None
     with scripted_server(legacy) as server, running_shim(tmp_path / "h", server.url) as shim:
         shim.initialize()
         asked = shim.request("tools/call", {"name": "long"})
+        server.await_requests(lambda: bool(server.of("tools/call")))
         shim.notify("notifications/cancelled", {"requestId": asked, "reason": "no more"})
         assert shim.answer(asked)["error"]["message"] == "cancelled"
-        order = [each.rpc for each in server.requests]
-        assert order.index("tools/call") < order.index("notifications/cancelled")
         assert server.of("notifications/cancelled")[0].message["params"]["reason"] == "no more"
