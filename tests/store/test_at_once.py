@@ -22,6 +22,8 @@ from mogplex_mcp.store.store import Store, open_store
 from mogplex_mcp.store.tokens import find_access_token
 from tests.store.people import CLIENT, allowed, connected, pending, person
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PROCESSES = 2
 THREADS = 10

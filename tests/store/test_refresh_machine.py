@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -173,6 +174,7 @@ class Refreshing(RuleBasedStateMachine):
         assert count == (0 if self.revoked else len(repeatable))
 
 
+@pytest.mark.slow
 def test_refreshing_keeps_its_promises_in_any_order(store: Store, clock: Clock) -> None:
     class Here(Refreshing):
         """One store for all examples: each has an account, a grant and a clock of its own."""

@@ -24,6 +24,7 @@ def start_all(world: World, site: Site, count: int) -> list[Shim]:
     return shims
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_fifty_without_a_token_open_one_page_and_all_connect(world: World) -> None:
     world.browse("hold")
@@ -44,6 +45,7 @@ def test_fifty_without_a_token_open_one_page_and_all_connect(world: World) -> No
     until(lambda: not world.signin_processes(), "the sign-in process ends")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_fifty_with_an_expired_token_refresh_once(world: World) -> None:
     site = world.site()
