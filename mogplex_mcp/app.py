@@ -37,7 +37,7 @@ from mogplex_mcp.request_log import RequestLogMiddleware
 from mogplex_mcp.runs import Watchers
 from mogplex_mcp.runs.known import KnownRuns
 from mogplex_mcp.server import create_server
-from mogplex_mcp.sessions import CallerSessions
+from mogplex_mcp.sessions import CallerSessions, StandingStreams
 from mogplex_mcp.settings import Settings
 from mogplex_mcp.store.store import Store
 from mogplex_mcp.tools.registry import TOOL_SCOPES
@@ -75,7 +75,8 @@ class McpEndpoint:
     opens a session, is served by itself, with a JSON answer; so is any request of a client that accepts JSON alone.
     """
 
-    def __init__(self, server: Server[dict[str, Any]]) -> None:
+    def __init__(self, server: Server[dict[str, Any]], standing: StandingStreams) -> None:
+        self._standing = standing
         self._sessions = CallerSessions(
             server,
             max_request_body_size=MAX_BODY_BYTES,
@@ -112,7 +113,10 @@ class McpEndpoint:
             await refusal(405, INVALID_REQUEST, message, {"Allow": ", ".join(methods)})(scope, receive, send)
             return
         manager = self._single if _stands_alone(headers, call, handshake_era=handshake_era) else self._sessions
-        await manager.handle_request(scope, receive, send)
+        if scope["method"] == "GET":
+            await self._standing.serve(manager.handle_request, scope, receive, send)
+        else:
+            await manager.handle_request(scope, receive, send)
 
 
 def _stands_alone(headers: Headers, call: RpcCall | None, *, handshake_era: bool) -> bool:
@@ -162,9 +166,18 @@ def create_app(settings: Settings, upstream: Upstream, store: Store, local: Loca
     pages = Pages()
     watchers = Watchers(upstream)
     subscriptions, known, tasks = Subscriptions(), KnownRuns(store), RunTasks(store)
-    endpoint = McpEndpoint(
-        create_server(settings, upstream, watchers, known, tasks, subscriptions=subscriptions, streams=streams)
+    standing = StandingStreams()
+    server = create_server(
+        settings,
+        upstream,
+        watchers,
+        known,
+        tasks,
+        subscriptions=subscriptions,
+        streams=streams,
+        stream_opened=standing.opened,
     )
+    endpoint = McpEndpoint(server, standing)
     pats = checks if settings.mcp_pat_auth == "allow" else None
     checked = AttachMiddleware(BearerMiddleware(endpoint, Gate(urls, access, pats, streams, TOOL_SCOPES)))
 

@@ -287,6 +287,7 @@ def create_server(
     *,
     subscriptions: Subscriptions | None = None,
     streams: OpenStreams | None = None,
+    stream_opened: Callable[[str], Awaitable[None]] | None = None,
 ) -> Server[dict[str, Any]]:
     """Build the MCP server, for HTTP and for standard input alike.
 
@@ -298,6 +299,8 @@ def create_server(
         tasks: The tasks that stand for runs.
         subscriptions: Who is told of changes, for whoever ends that; None: they end with the process.
         streams: What is under way, by grant; None: there are no grants.
+        stream_opened: Waits until a session of the earlier protocol has a stream that pushes go to; None: there is
+            always one.
     """
     changes = Changes()
     watchers.subscribe(changes.tell_of_run)
@@ -345,7 +348,7 @@ def create_server(
 
     server.middleware += [check_scopes, handlers.name_attached_run]
     subscriptions = subscriptions or Subscriptions()
-    pushes = SessionPushes(subscriptions, streams or OpenStreams())
+    pushes = SessionPushes(subscriptions, streams or OpenStreams(), stream_opened)
     seconds = settings.mcp_call_timeout
     serve_changes(server, ChangeMethods(handlers.as_caller, subscriptions, pushes, tasks, seconds))
     return server

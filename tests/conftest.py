@@ -10,9 +10,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each core, with ``-n auto``: most tests wait for a process or a socket more than half of their time."""
+    """One more than there are cores, with ``-n auto``: most tests wait for a process or a socket for half of their time."""
     del config
-    return 2 * (os.cpu_count() or 1)
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

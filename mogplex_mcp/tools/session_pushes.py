@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, nullcontext
 from contextvars import Context
 from typing import Any
@@ -38,11 +39,18 @@ class SessionPushes:
     Args:
         subscriptions: The open ones.
         streams: What is under way, by grant.
+        stream_opened: Waits until a session has a stream that pushes go to; None: there is always one.
     """
 
-    def __init__(self, subscriptions: Subscriptions, streams: OpenStreams) -> None:
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        streams: OpenStreams,
+        stream_opened: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._subscriptions = subscriptions
         self._streams = streams
+        self._stream_opened = stream_opened
 
     def start(self, ctx: RequestContext, call: Call) -> Subscription:
         """What the session hears of on behalf of the caller's grant, from now on new runs.
@@ -93,6 +101,8 @@ class SessionPushes:
         )
         with granted:
             while notices := await subscription.news():
+                if self._stream_opened is not None and connection.session_id is not None:
+                    await self._stream_opened(connection.session_id)
                 for notice in notices:
                     match notice:
                         case ResourceUpdated(uri):

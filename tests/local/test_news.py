@@ -29,12 +29,21 @@ async def read_on(user: Host, run_id: str, *, until: str, seen: list[dict[str, A
         seen += (await user.data(f"/runs/{run_id}/events", wait=25, **after))["events"]
 
 
+async def settle(user: Host, run_id: str, seen: list[dict[str, Any]]) -> None:
+    """Wait until nothing comes by itself any more."""
+    took = 0.0
+    while took < 0.9:
+        data, took = await timed(user, run_id, after=seen[-1]["id"], wait=1)
+        seen += data["events"]
+
+
 async def test_events_are_given_as_they_come_each_once_and_cost_nothing(data_dir: Path) -> None:
     first, second = str(data_dir / "first"), str(data_dir / "second")
     async with hosting(data_dir, local_rate_limit=4) as host:
         run = await host.start(QUIET.format(first, second), createBranch=True)
         seen: list[dict[str, Any]] = []
         await read_on(host, run["runId"], until="begun", seen=seen)
+        await settle(host, run["runId"], seen)
         waiting = asyncio.create_task(timed(host, run["runId"], after=seen[-1]["id"], wait=25))
         await asyncio.sleep(0.3)
         assert not waiting.done()

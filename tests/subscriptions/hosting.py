@@ -156,12 +156,12 @@ class PrivateHost:
         """A host with another token."""
         return replace(self.host, token=TOKEN + "x")
 
-    def run(self, *, events: int = 0, ends: float = 0.5, padding: int = 0) -> str:
+    def run(self, *, events: int = 0, ends: float = float("inf"), padding: int = 0) -> str:
         """A run that began now.
 
         Args:
             events: How many it has, until it ends.
-            ends: Seconds from now.
+            ends: Seconds from now; it goes on for ever unless given.
             padding: Characters that make its id longer.
         """
         now = time.monotonic()
@@ -169,6 +169,11 @@ class PrivateHost:
         came = tuple(now + (number + 1) * ends / (events + 1) for number in range(events))
         self.mogplex.runs[run_id] = PlannedRun(run_id, came, now + ends)
         return run_id
+
+    def go_on(self, run_id: str, *, ends: bool = False) -> None:
+        """Something happens in a run, now; it may be its end."""
+        run, now = self.mogplex.runs[run_id], time.monotonic()
+        self.mogplex.runs[run_id] = replace(run, events=(*run.events, now), ends=now if ends else run.ends)
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ async def test_a_run_is_told_of_until_its_end_and_nothing_that_was_not_asked_for
 
 
 async def test_another_accounts_run_is_like_one_that_never_was(private: PrivateHost) -> None:
-    run_id = private.run(events=3)
+    run_id = private.run()
     uris = [f"{RUNS}/{run_id}{part}" for part in ("", "/events", "/transcript")]
     async with (
         modern(private.host) as owner,
@@ -86,6 +86,7 @@ async def test_another_accounts_run_is_like_one_that_never_was(private: PrivateH
         assert foreign.honored == SubscriptionFilter()
         assert unknown.honored == SubscriptionFilter(resources_list_changed=True, resource_subscriptions=[RUNS])
         assert own.honored == SubscriptionFilter(resource_subscriptions=uris)
+        private.go_on(run_id, ends=True)
         await heard_until(own, lambda told: set(told) == {ResourceUpdated(uri) for uri in uris})
         for heard in (foreign, unknown):
             with pytest.raises(TimeoutError):
@@ -96,7 +97,7 @@ async def test_another_accounts_run_is_like_one_that_never_was(private: PrivateH
 async def test_however_many_listen_the_run_is_read_by_one_and_by_nobody_once_they_have_left(
     private: PrivateHost,
 ) -> None:
-    run_id = private.run(ends=float("inf"))
+    run_id = private.run()
     state = f"{RUNS}/{run_id}"
     async with modern(private.host) as client:
         async with AsyncExitStack() as stack:

@@ -74,15 +74,17 @@ async def test_a_new_run_and_what_was_subscribed_to_is_told_of(host: Host) -> No
 
 
 async def test_what_was_given_up_is_told_of_no_more(private: PrivateHost) -> None:
-    run_id = private.run(events=20, ends=1.5)
+    run_id = private.run()
     events, state = f"{RUNS}/{run_id}/events", f"{RUNS}/{run_id}"
     async with session(private.host) as heard:
         for uri in (events, state):
             await heard.subscribe(uri)
+        private.go_on(run_id)
         await heard.until(lambda told: ResourceUpdated(events) in told)
         await heard.unsubscribe(events)
         await heard.unsubscribe(f"{RUNS}/never-subscribed")
         told_before = len(heard.told)
+        private.go_on(run_id, ends=True)
         await heard.until(lambda told: ResourceUpdated(state) in told)
         assert ResourceUpdated(events) not in heard.told[told_before + 1 :]
 
@@ -100,6 +102,7 @@ async def test_another_accounts_run_is_not_found_like_one_that_never_was(private
         assert errors == [(-32002, "Resource not found.", True)] * 2
         async with session(private.host) as owner:
             await owner.subscribe(f"{RUNS}/{run_id}{part}")
+            private.go_on(run_id, ends=True)
             await owner.until(lambda told: ResourceUpdated(f"{RUNS}/{run_id}{part}") in told)
         assert heard.told == []
 
@@ -164,7 +167,7 @@ async def test_a_session_that_ends_leaves_the_run_unread(
     private: PrivateHost, monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
     monkeypatch.setattr("mogplex_mcp.sessions.SESSIONS_PER_CALLER", 1)
-    run_id = private.run(ends=float("inf"))
+    run_id = private.run()
     async with raw_session(private.host) as heard:
         assert (await heard.ask("resources/subscribe", uri=f"{RUNS}/{run_id}"))["result"] == {}
         before = private.mogplex.answered
@@ -223,6 +226,24 @@ async def test_a_revoked_grant_ends_what_is_told(person: Person) -> None:
         await person.on_connections("revoke")
         with pytest.raises(AssertionError, match="the stream ended"):
             await heard.next_told(10)
+
+
+async def test_what_happens_before_a_session_hears_is_told_once_it_does(private: PrivateHost) -> None:
+    host, uri = private.host, f"{RUNS}/{private.run()}"
+    opened = await host.post(INITIALIZE)
+    session_id = opened.headers["mcp-session-id"]
+    await host.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, Mcp_Session_Id=session_id)
+    subscribe = {"jsonrpc": "2.0", "id": 2, "method": "resources/subscribe", "params": {"uri": uri}}
+    await host.post(subscribe, Mcp_Session_Id=session_id)
+    private.go_on(uri.rpartition("/")[2], ends=True)
+    # Long enough for it to be told, to nobody.
+    await asyncio.sleep(10 * PACE.busy)
+    headers = host.headers(Accept="text/event-stream", Mcp_Session_Id=session_id)
+    async with host.http.stream("GET", host.url, headers=headers) as standing:
+        heard = RawSession(host, session_id, standing.aiter_lines(), standing.aclose)
+        while (told := await heard.next_told())["method"] != "notifications/resources/updated":
+            pass
+        assert told["params"]["uri"] == uri
 
 
 async def test_a_silent_standing_stream_is_kept_alive(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
