@@ -10,7 +10,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores, with ``-n auto``: most tests wait for a process or a socket for half of their time."""
+    """One more than there are cores, with ``-n auto``: most tests wait for a process or a socket half of their time."""
     del config
     return (os.cpu_count() or 1) + 1
 
