@@ -19,25 +19,14 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from bench.processes import COMMAND, clean_environment, running
+from tests.daemons import end_daemons
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mm-") as name:
         yield Path(name)
-        _end_daemons(Path(name))
-
-
-def _end_daemons(home: Path) -> None:
-    """Background daemons outlive those who started them; this one's data directory goes."""
-    daemons = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(home / "mcp") in (process.info["cmdline"] or []) and "daemon" in process.info["cmdline"]
-    ]
-    for daemon in daemons:
-        daemon.send_signal(signal.SIGTERM)
-    psutil.wait_procs(daemons, timeout=10)
+        end_daemons(Path(name))
 
 
 def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

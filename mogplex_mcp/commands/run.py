@@ -31,7 +31,12 @@ MAX_PROMPT = 100_000
 @click.option("--idempotency-key", help="Repeating the command with the same key starts no second run.")
 @click.option("--follow", "--wait", "follow", is_flag=True, help="Print events until the run ends.")
 @click.option(
-    "--timeout", type=click.IntRange(min=1), default=1_800, show_default=True, help="With --follow: seconds at most."
+    "--timeout",
+    "seconds",
+    type=click.IntRange(min=1),
+    default=1_800,
+    show_default=True,
+    help="With --follow: seconds at most.",
 )
 @headless
 def run(common: Common, prompt: str, repo: str | None, **options: Any) -> None:
@@ -63,7 +68,7 @@ def _standard_input() -> str:
     return text.decode("utf-8", "replace")
 
 
-async def _run(session: Session, *, repo: str, follow: bool, timeout: int, **options: Any) -> Exit:  # noqa: ASYNC109 - an option
+async def _run(session: Session, *, repo: str, follow: bool, seconds: int, **options: Any) -> Exit:
     from mogplex_mcp.commands.exit_codes import Exit
     from mogplex_mcp.commands.following import follow as follow_run
 
@@ -71,7 +76,7 @@ async def _run(session: Session, *, repo: str, follow: bool, timeout: int, **opt
     await _show(session, started, follow=follow)
     if not follow:
         return Exit.SUCCESS
-    return await follow_run(session, started.run_id, since=None, seconds=timeout)
+    return await follow_run(session, started.run_id, since=None, seconds=seconds)
 
 
 async def _start(

@@ -51,7 +51,12 @@ def get_command(common: Common, run: str) -> None:
 @click.option("--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("--since", metavar="EVENT", help="Only events after the one with this id.")
 @click.option(
-    "--timeout", type=click.IntRange(min=1), default=1_800, show_default=True, help="With --follow: seconds at most."
+    "--timeout",
+    "seconds",
+    type=click.IntRange(min=1),
+    default=1_800,
+    show_default=True,
+    help="With --follow: seconds at most.",
 )
 @headless
 def events_command(common: Common, run: str, **options: object) -> None:
@@ -154,14 +159,14 @@ async def _get(session: Session, run: str) -> Exit:
     return Exit.SUCCESS
 
 
-async def _events(session: Session, run: str, *, follow: bool, since: str | None, timeout: int) -> Exit:  # noqa: ASYNC109 - an option
+async def _events(session: Session, run: str, *, follow: bool, since: str | None, seconds: int) -> Exit:
     from mogplex_mcp.commands.following import follow as follow_run
     from mogplex_mcp.commands.following import print_so_far
     from mogplex_mcp.tools.run_names import run_id_of
 
     run_id = await run_id_of(session.call, run, changes=False)
     if follow:
-        return await follow_run(session, run_id, since=since, seconds=timeout)
+        return await follow_run(session, run_id, since=since, seconds=seconds)
     return await print_so_far(session, run_id, since=since)
 
 

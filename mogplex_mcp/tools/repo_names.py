@@ -141,7 +141,7 @@ def _ambiguous(name: str, match: Match) -> UndecidedError:
         "suggestion": f"{suggestion} Candidates: {', '.join(map(_shown, shown))}.",
         "candidates": [_candidate(repo) for repo in shown],
     }
-    return UndecidedError(error, Question("repoId", "Repository", asked, _labels(shown)))
+    return UndecidedError(error, Question("repoId", "Repository", asked, choices_of(shown)))
 
 
 def _unknown(name: str, repos: Iterable[Repo]) -> UndecidedError:
@@ -170,7 +170,7 @@ def _candidate(repo: Repo) -> dict[str, str]:
     return {"id": repo.id[:MAX_SHOWN], "full_name": repo.full_name[:MAX_SHOWN]}
 
 
-def _labels(repos: Iterable[Repo]) -> dict[str, str]:
+def choices_of(repos: Iterable[Repo]) -> dict[str, str]:
     """What to choose from, and the id behind each; the same name twice is told apart by the id."""
     labels: dict[str, str] = {}
     for repo in repos:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from bench.processes import COMMAND, clean_environment
 from tests.api.scripted_upstream import ScriptedUpstream, scripted_upstream
+from tests.daemons import end_daemons
 from tests.local.hosting import FAKE_CLI
 
 Json = dict[str, Any]
@@ -77,18 +76,6 @@ class Mogplex:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = self.environment(**streams.pop("variables", {}))
         return subprocess.Popen([*COMMAND, *arguments], env=environment, encoding="utf-8", **pipes | streams)
-
-
-def end_daemons(home: Path) -> None:
-    """Background daemons outlive those who started them; this one's data directory goes."""
-    daemons = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(home / "mcp") in (process.info["cmdline"] or []) and "daemon" in process.info["cmdline"]
-    ]
-    for daemon in daemons:
-        daemon.send_signal(signal.SIGTERM)
-    psutil.wait_procs(daemons, timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -174,6 +174,14 @@ async def test_lists_name_repositories_where_that_costs_little(hosted: Mogplex, 
     assert "repo-1" in nameless.stdout
 
 
+async def test_a_setting_that_makes_no_sense_is_told_to_programs_too(hosted: Mogplex) -> None:
+    wrong = await typed(hosted, "repos", "list", "--json", MOGPLEX_API_KEY=TOKEN, MOGPLEX_API_RATE_LIMIT="many")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    error = json.loads(wrong.stderr)["error"]
+    assert error["code"] == "BAD_SETTING"
+    assert "MOGPLEX_API_RATE_LIMIT" in error["message"]
+
+
 async def test_every_documented_option_reaches_mogplex(hosted: Mogplex, upstream: ScriptedUpstream) -> None:
     upstream.answers(ok({**RUN, "replayed": False}, 202), on="POST /runs")
     options = ("--harness", "claude-code", "--base-branch", "main", "--branch", "fix", "--create-branch", "--root", "a")

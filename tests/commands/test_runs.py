@@ -16,7 +16,8 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from bench.processes import COMMAND
-from tests.commands.conftest import START, Json, Mogplex, Terminal, end_daemons, read_until
+from tests.commands.conftest import START, Json, Mogplex, Terminal, read_until
+from tests.daemons import end_daemons
 
 MANY = 450
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -261,6 +262,7 @@ def test_sandboxes_are_listed(mogplex: Mogplex, finished: str) -> None:
     assert {"id", "status", "repo_id", "working_branch", "last_active_at"} <= sandboxes[0].keys()
     shown = mogplex("sandboxes", "list", "--status", sandboxes[0]["status"])
     assert sandboxes[0]["id"] in shown.stdout
+    assert "demo/hello" in shown.stdout
 
 
 def test_without_git_a_command_says_so(tmp_path: Path) -> None:

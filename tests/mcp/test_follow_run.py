@@ -220,3 +220,11 @@ def test_an_event_reads_like_a_sentence(event: Json, words: str) -> None:
 
 def test_words_are_bounded() -> None:
     assert len(in_words(RunEvent.model_validate({"id": "e", "type": "log", "message": "x" * 9999}))) == MAX_WORDS
+
+
+async def test_a_slow_first_look_counts_in_what_the_host_waits(agent: Host, upstream: ScriptedUpstream) -> None:
+    upstream.answers(error(503, "SERVICE_UNAVAILABLE", retry_after="2"), ok({"run": RUN, "events": []}), on=EVENTS)
+    began = time.monotonic()
+    followed = await call(agent, FOLLOW, runId="run-1", timeoutSeconds=3)
+    assert followed["ended"] is False
+    assert 2 <= time.monotonic() - began < 4.5

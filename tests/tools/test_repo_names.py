@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mogplex_mcp.api import MogplexApi, Repo
 from mogplex_mcp.tools.repo_lists import LIST_SECONDS, RepoLists
-from mogplex_mcp.tools.repo_names import find, nearest
+from mogplex_mcp.tools.repo_names import choices_of, find, nearest
 
 NAMES = ("acme/web", "acme/website", "acme/api", "beta/api", "beta/Tools")
 
@@ -94,3 +94,9 @@ async def test_lists_of_many_accounts_do_not_fill_the_memory(monkeypatch: pytest
     assert len(api.asked) == 3
     await lists.get(api, "two")
     assert len(api.asked) == 4
+
+
+def test_what_a_person_is_asked_commands_no_terminal() -> None:
+    labels = choices_of([repo("id-1", "acme/\x1b[2Jweb\u202e"), repo("id-2", "acme/api")])
+    assert all(label.isprintable() for label in labels)
+    assert list(labels.values()) == ["id-1", "id-2"]
