@@ -10,7 +10,7 @@ import mcp_types as types
 import structlog
 from mcp.server import Server
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
@@ -328,6 +328,16 @@ def create_server(
     # Not ``on_call_tool``: its type knows no tasks.
     server.add_request_handler("tools/call", types.CallToolRequestParams, handlers.call_tool)
     serve_tasks(server, handlers)
+    server.middleware += [_scope_check(server), handlers.name_attached_run]
+    subscriptions = subscriptions or Subscriptions()
+    pushes = SessionPushes(subscriptions, streams or OpenStreams(), stream_opened)
+    seconds = settings.mcp_call_timeout
+    serve_changes(server, ChangeMethods(handlers.as_caller, subscriptions, pushes, tasks, seconds))
+    return server
+
+
+def _scope_check(server: Server[dict[str, Any]]) -> ServerMiddleware[dict[str, Any]]:
+    """What refuses a call whose scopes are missing, or that states none."""
 
     async def check_scopes(ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: scopes once more, at dispatch; what the bearer layer saw is executed, or nothing is."""
@@ -346,12 +356,7 @@ def create_server(
             _log.exception("request_broken", method=ctx.method[:100])
             raise MCPError(types.INTERNAL_ERROR, "Internal server error") from None
 
-    server.middleware += [check_scopes, handlers.name_attached_run]
-    subscriptions = subscriptions or Subscriptions()
-    pushes = SessionPushes(subscriptions, streams or OpenStreams(), stream_opened)
-    seconds = settings.mcp_call_timeout
-    serve_changes(server, ChangeMethods(handlers.as_caller, subscriptions, pushes, tasks, seconds))
-    return server
+    return check_scopes
 
 
 def _refuse_cursor(params: types.PaginatedRequestParams | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 # Programs that tests start are compiled once, as for their users, and not anew at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell has what it starts in the background ignore Ctrl-C, and the programs that tests press it for would inherit that.
+# A shell has what it starts in the background ignore Ctrl-C, and the programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
